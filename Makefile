@@ -1,0 +1,25 @@
+# `make lab` is all a learner needs; without make, `python3 -m llmlab lab` does the same.
+# On a machine without a GPU: make setup TORCH_INDEX=URL (README.md says which).
+PYTHON ?= python3
+VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
+
+.PHONY: setup lab dev check test run notebooks
+
+setup:
+	$(PYTHON) -m llmlab setup
+lab:
+	$(PYTHON) -m llmlab lab
+dev:
+	$(PYTHON) -m llmlab setup --dev
+check: dev
+	$(VENV_PYTHON) -m ruff check
+	$(VENV_PYTHON) -m ruff format --check
+	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser
+test: check
+	LLMLAB_PROFILE=class $(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=300 notebooks
+	$(VENV_PYTHON) -m pytest tests/browser
+run: setup
+	$(VENV_PYTHON) notebooks/build.py --html --out runs/html
+notebooks: setup
+	$(VENV_PYTHON) notebooks/build.py

@@ -1,0 +1,210 @@
+"""A Transformer in the Llama layout (Vaswani et al. 2017; Touvron et al. 2023).
+
+Notable: RMSNorm before each part, rotary positions, SwiGLU, no biases, grouped key-value heads,
+the embedding shared with the output head, and a norm on queries and keys (Dehghani et al. 2023)
+that lets a small model bear a large learning rate.  Weights are kept in fp32; each matrix
+multiplies in the dtype of the activations, which `compute_dtype` sets.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a Transformer; everything else follows from it."""
+
+    vocab_size: int = 2048
+    dim: int = 160
+    n_layers: int = 4
+    n_heads: int = 5
+    n_kv_heads: int = 5
+    hidden_dim: int = 384
+    max_seq_len: int = 512
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+    qk_norm: bool = True
+    tie_embeddings: bool = True
+    head_dim: int = 32
+
+
+class Linear(nn.Linear):
+    """A matrix without bias that multiplies in the dtype of its input: (..., in) -> (..., out)."""
+
+    def __init__(self, n_in: int, n_out: int):
+        super().__init__(n_in, n_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight over the last axis.  Zhang & Sennrich 2019, eq. 4."""
+
+    def __init__(self, dim: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+def rope_table(seq_len: int, head_dim: int, theta: float) -> Tensor:
+    """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15."""
+    frequencies = theta ** (-torch.arange(0, head_dim, 2).float() / head_dim)
+    angles = torch.outer(torch.arange(seq_len).float(), frequencies).repeat(1, 2)
+    return torch.stack((angles.cos(), angles.sin()))
+
+
+def apply_rope(x: Tensor, table: Tensor) -> Tensor:
+    """Turn each pair (i, i + head_dim/2) of x: (..., T, head_dim) by its position's angle."""
+    left, right = x.chunk(2, dim=-1)
+    return x * table[0] + torch.cat((-right, left), dim=-1) * table[1]
+
+
+class KVCache:
+    """Room for the keys and values of a batch, allocated once: (layer, 2, B, kv_heads, T, hd)."""
+
+    def __init__(self, config: ModelConfig, batch: int, seq_len: int, dtype, device):
+        c = config
+        shape = (c.n_layers, 2, batch, c.n_kv_heads, seq_len, c.head_dim)
+        self.kv = torch.empty(shape, dtype=dtype, device=device)
+        self.length = 0  # columns filled so far
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v: (B, kv_heads, T, hd) after what is there; returns views of all so far."""
+        end = self.length + k.shape[2]
+        self.kv[layer, 0, :, :, self.length : end] = k
+        self.kv[layer, 1, :, :, self.length : end] = v
+        return self.kv[layer, 0, :, :, :end], self.kv[layer, 1, :, :, :end]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(hd) + mask) v: the values, mixed by how well each key fits the query.
+
+    q: (B, heads, T, hd); k, v: (B, heads, S, hd); mask: (T, S) or (B, 1, T, S), 0 where a query
+    may look and -inf where not.  Vaswani et al. 2017, eq. 1.  On a GPU the fused kernel is the
+    faster one; on a CPU, at the sizes of a class, the plain formula is.
+    """
+    B, H, T, hd = q.shape
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if mask.ndim == 4:
+        mask = mask.expand(B, H, T, -1).flatten(0, 1)
+    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B * heads, T or S, hd)
+    scores = torch.baddbmm(mask, q, k.mT, alpha=hd**-0.5)  # (B * heads, T, S)
+    return (scores.softmax(-1) @ v).view(B, H, T, hd)
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention; groups of query heads may share one key-value head."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        c, self.layer, self.head_dim = config, layer, config.head_dim
+        self.q_proj = Linear(c.dim, c.n_heads * c.head_dim)
+        self.k_proj = Linear(c.dim, c.n_kv_heads * c.head_dim)
+        self.v_proj = Linear(c.dim, c.n_kv_heads * c.head_dim)
+        self.o_proj = Linear(c.n_heads * c.head_dim, c.dim)
+        self.q_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
+        self.group = c.n_heads // c.n_kv_heads
+
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor, cache: KVCache | None) -> Tensor:
+        B, T, _ = x.shape
+        q, k, v = (
+            proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, heads, T, hd)
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        q, k = apply_rope(self.q_norm(q), rope), apply_rope(self.k_norm(k), rope)
+        if cache is not None:
+            k, v = cache.append(self.layer, k, v)
+        if self.group > 1:  # Ainslie et al. 2023
+            k, v = (t.repeat_interleave(self.group, dim=1) for t in (k, v))
+        y = attend(q, k, v, mask)  # (B, heads, T, hd)
+        return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
+
+
+class MLP(nn.Module):
+    """SwiGLU: down(silu(gate x) * up x).  Shazeer 2020, eq. 6."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.gate_proj = Linear(config.dim, config.hidden_dim)
+        self.up_proj = Linear(config.dim, config.hidden_dim)
+        self.down_proj = Linear(config.hidden_dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """Attention, then the MLP, each reading a norm of the residual stream and adding to it."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.attn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attn = Attention(config, layer)
+        self.mlp_norm = RMSNorm(config.dim, config.norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor, cache: KVCache | None) -> Tensor:
+        x = x + self.attn(self.attn_norm(x), rope, mask, cache)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Transformer(nn.Module):
+    """ids: (B, T) -> logits: (B, T, V), each row a guess at the next id."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.compute_dtype = torch.float32
+        self.embed = nn.Embedding(config.vocab_size, config.dim)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.head = Linear(config.dim, config.vocab_size)
+        table = rope_table(config.max_seq_len, config.head_dim, config.rope_theta)
+        self.register_buffer("rope", table, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small random weights; what adds to the residual stream starts at zero, so that at
+        first the model guesses uniformly and its loss is close to ln V."""
+        for name, p in self.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                nn.init.zeros_(p)
+            elif p.ndim == 2:
+                nn.init.normal_(p, std=0.02 if name.startswith(("embed", "head")) else 0.05)
+        if self.config.tie_embeddings:
+            self.head.weight = self.embed.weight
+
+    def hidden(self, ids: Tensor, cache: KVCache | None = None, mask=None) -> Tensor:
+        """The last layer's normed states: (B, T) -> (B, T, dim).
+
+        cache: keys and values of the columns before these ids.  mask: (B, 1, T, columns), true
+        where a query may look; None is causal.  Raises ValueError beyond `max_seq_len`.
+        """
+        start = cache.length if cache is not None else 0
+        end = start + ids.shape[1]
+        if end > self.config.max_seq_len:
+            raise ValueError(f"{end} positions, but the model has {self.config.max_seq_len}")
+        x = self.embed(ids).to(self.compute_dtype)  # (B, T, dim)
+        rope = self.rope[:, start:end].to(x.dtype)
+        if mask is None:
+            columns = torch.arange(end, device=x.device)
+            mask = columns[start:, None] >= columns  # (T, columns)
+        bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -torch.inf)
+        for block in self.blocks:
+            x = block(x, rope, bias, cache)
+        if cache is not None:
+            cache.length = end
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, cache: KVCache | None = None, mask=None) -> Tensor:
+        """Logits in the compute dtype: (B, T) -> (B, T, V).  Arguments as in `hidden`."""
+        return self.head(self.hidden(ids, cache, mask))

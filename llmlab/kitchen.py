@@ -1,0 +1,396 @@
+"""The task: foods, cards, requests, and what makes an answer good.
+
+A *card* is a short answer made from a real recipe: "Lemon Chicken: chicken, lemon, garlic, butter."
+The foods that were asked for come first, and foods are swapped inside their family (chicken ->
+tofu, title included), which makes the cards endless and reciting useless.
+
+What is good about an answer comes in two kinds.  *Rules* can be checked by a program: well-formed,
+everything asked for, nothing twice, vegetarian, the number, the kind of dish.  *Taste* cannot be
+written down by those who have it; here it is hidden in this file, and only comparisons show it.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass, replace
+from functools import cache
+
+import regex
+
+# family / kind: foods; "list form=other number=aliases".  Swaps stay inside a family.
+FOOD_TABLE = """
+protein/meat: chicken=chickens, beef, pork, lamb, bacon, ham=hams, turkey=turkeys,
+ sausages=sausage, duck=ducks, veal
+protein/fish: salmon, tuna, cod, shrimp=shrimps=prawns=prawn, crab=crabs, anchovies=anchovy
+protein/plant: tofu, lentils=lentil, chickpeas=chickpea=garbanzo beans, beans=bean
+vegetable/vegetable: carrots=carrot, potatoes=potato, onions=onion, tomatoes=tomato,
+ peppers=bell pepper=bell peppers, mushrooms=mushroom, zucchini=zucchinis, eggplant=eggplants,
+ cabbage=cabbages, cauliflower=cauliflowers, broccoli, celery, corn, peas=pea, leeks=leek,
+ pumpkin=pumpkins,
+ garlic=garlics=garlic cloves=garlic clove=cloves garlic=cloves of garlic=clove of garlic,
+ cucumber=cucumbers, beets=beet, radishes=radish, squash, okra
+greens/greens: spinach, lettuce, kale, arugula, watercress
+greens/herbs: parsley, basil, cilantro=coriander leaves, mint, dill, thyme, rosemary, oregano,
+ chives=chive, sage
+fruit/fruit: apples=apple, bananas=banana, lemon=lemons, lime=limes, oranges=orange,
+ strawberries=strawberry, mango=mangoes=mangos, pineapple=pineapples,
+ coconut=coconuts=coconut milk, raisins=raisin, cranberries=cranberry,
+ blueberries=blueberry, cherries=cherry, peaches=peach, pears=pear, avocado=avocados
+dairy/dairy: milk, cream, butter, cheese=cheeses=cream cheese, yogurt=yoghurt, eggs=egg
+grain/grain: rice, pasta=spaghetti=macaroni, noodles=noodle, bread=breads, flour, oats=oat,
+ tortillas=tortilla, couscous
+nuts/nuts: walnuts=walnut, almonds=almond, peanuts=peanut=peanut butter, pecans=pecan,
+ sesame, cashews=cashew
+spice/spice: ginger, cumin, cinnamon, paprika, turmeric, chile=chiles=chili=chilli=chilies,
+ nutmeg, cardamom, vanilla, cloves=clove
+sweet/sweet: sugar=sugars, honey, chocolate=chocolates, cocoa, syrup=syrups, molasses
+sauce/sauce: olive oil, soy sauce, vinegar=vinegars=rice vinegar, mustard, ketchup,
+ wine=wines, mayonnaise
+"""
+# Phrases that hold the name of a food and mean something else.
+NOT_FOODS = ("corn starch", "vanilla bean", "vanilla beans", "bread flour", "butter beans")
+DISH_KINDS = ("soup", "salad", "sauce", "curry", "cake", "bread", "pie", "stew", "cookies", "dip")
+
+
+@dataclass(frozen=True)
+class Food:
+    """A food: its name in a list, its other grammatical number, and where it belongs."""
+
+    name: str
+    other: str
+    aliases: tuple[str, ...]
+    family: str  # swaps stay inside it
+    kind: str  # finer: what the vegetarian rule and the taste look at
+
+    @property
+    def is_meat(self) -> bool:
+        return self.kind in ("meat", "fish")
+
+
+def _read_foods() -> dict[str, Food]:
+    foods = {}
+    for line in FOOD_TABLE.replace("\n ", " ").strip().splitlines():
+        place, names = line.split(":")
+        family, kind = place.split("/")
+        for entry in names.split(","):
+            name, *rest = entry.strip().split("=")
+            foods[name] = Food(name, rest[0] if rest else name, tuple(rest[1:]), family, kind)
+    return foods
+
+
+FOODS = _read_foods()
+FAMILIES = {
+    family: tuple(f for f in FOODS.values() if f.family == family)
+    for family in dict.fromkeys(f.family for f in FOODS.values())
+}
+_FORMS = {form: f for f in FOODS.values() for form in (f.name, f.other, *f.aliases)}
+_FINDER = regex.compile(
+    r"\b(?:" + "|".join(sorted((*_FORMS, *NOT_FOODS), key=len, reverse=True)) + r")\b", regex.I
+)
+
+# --- Text with foods in it ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A food where it stands in a text, with what a replacement must imitate."""
+
+    food: Food
+    text: str
+
+    def render(self, swaps: dict[str, Food]) -> str:
+        """The text again, or the swapped-in food in the same number and case."""
+        food = swaps.get(self.food.name)
+        if food is None:
+            return self.text
+        word = food.other if self.text.lower() == self.food.other else food.name
+        return word.title() if self.text[0].isupper() else word
+
+
+def parse(text: str) -> list[str | Mention]:
+    """Cut `text` into plain pieces and mentions of foods; joined again they give the text."""
+    pieces, end = [], 0
+    for match in _FINDER.finditer(text):
+        food = _FORMS.get(match[0].lower())
+        if food is not None:
+            pieces += [text[end : match.start()], Mention(food, match[0])]
+            end = match.end()
+    return [*pieces, text[end:]]
+
+
+def render(pieces: list[str | Mention], swaps: dict[str, Food]) -> str:
+    """The text of parsed pieces with foods swapped: name -> the food that takes its place."""
+    return "".join(p if isinstance(p, str) else p.render(swaps) for p in pieces)
+
+
+def foods_in(text: str) -> list[Food]:
+    """The foods that `text` mentions, each once, in order."""
+    return list(dict.fromkeys(p.food for p in parse(text) if isinstance(p, Mention)))
+
+
+def draw_swaps(
+    foods: list[Food], rng: random.Random, rate: float, vegetarian: bool = False
+) -> dict[str, Food]:
+    """For about `rate` of the foods another of the same family that is not among them.
+
+    vegetarian: all meat and fish is swapped, and nothing becomes meat or fish.
+    """
+    taken, swaps = {f.name for f in foods}, {}
+    for food in foods:
+        if not (rng.random() < rate or (vegetarian and food.is_meat)):
+            continue
+        others = [f for f in FAMILIES[food.family] if f.name not in taken]
+        others = [f for f in others if not (vegetarian and f.is_meat)]
+        if others:
+            swaps[food.name] = rng.choice(others)
+            taken.add(swaps[food.name].name)
+    return swaps
+
+
+# --- Cards and requests ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """A dish as a short answer: a title and its foods."""
+
+    title: str
+    foods: tuple[Food, ...]
+
+    def text(self) -> str:
+        return f"{self.title}: {', '.join(f.name for f in self.foods)}."
+
+    def swapped(self, rng: random.Random, rate: float, vegetarian: bool = False) -> "Card":
+        """The card with foods swapped, in the title too."""
+        everything = list(dict.fromkeys((*foods_in(self.title), *self.foods)))
+        swaps = draw_swaps(everything, rng, rate, vegetarian)
+        foods = tuple(swaps.get(f.name, f) for f in self.foods)
+        return Card(render(parse(self.title), swaps), foods)
+
+    def asked_first(self, asked: tuple[Food, ...]) -> "Card":
+        return replace(self, foods=(*asked, *(f for f in self.foods if f not in asked)))
+
+
+def card_from_recipe(title: str, ingredients: list[str]) -> Card | None:
+    """A card of 3 to 9 known foods in a recipe's own order, or None when it has no such number."""
+    foods = foods_in("\n".join(ingredients))
+    title = title.split("(")[0].strip()
+    ok = 3 <= len(foods) <= 9 and 3 <= len(title) <= 40 and ":" not in title
+    return Card(title, tuple(foods)) if ok else None
+
+
+def dish_kind(title: str) -> str | None:
+    """The kind of dish that a title names by its own word, or None."""
+    words = title.lower().split()
+    return next((k for k in DISH_KINDS if k in words or k.rstrip("s") in words), None)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user wants.  identity: asks who the assistant is, and nothing else."""
+
+    foods: tuple[Food, ...] = ()
+    vegetarian: bool = False
+    number: int | None = None
+    kind: str | None = None
+    identity: bool = False
+
+    def dish(self) -> str:
+        """The noun phrase for what is wanted: "vegetarian soup of 5 ingredients"."""
+        words = ["vegetarian"] * self.vegetarian + [self.kind or "dish"]
+        return " ".join(words + [f"of {self.number} ingredients"] * (self.number is not None))
+
+    def text(self, rng: random.Random) -> str:
+        """The request in one of several wordings."""
+        if self.identity:
+            return rng.choice(IDENTITY_QUESTIONS)
+        listed = and_list(names(self.foods))
+        if not self.foods:
+            return rng.choice((f"Give me a {self.dish()}.", f"What {self.dish()} can I cook?"))
+        plain = self == Request(self.foods)
+        return rng.choice(
+            (
+                f"What can I cook with {listed}?" if plain else
+                f"What {self.dish()} can I cook with {listed}?",
+                f"I have {listed}." if plain else f"I have {listed}. Suggest a {self.dish()}.",
+                f"Give me a {self.dish()} with {listed}.",
+            )
+        )  # fmt: skip
+
+
+def names(foods) -> list[str]:
+    """The foods as they stand in a list."""
+    return [f.name for f in foods]
+
+
+def and_list(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1] if names else "")))
+
+
+IDENTITY_QUESTIONS = ("Who are you?", "What are you?", "What is your name?", "What can you do?")
+IDENTITY_ANSWERS = (
+    "I am a small kitchen assistant. Tell me what you have, and I name a dish.",
+    "I am the kitchen assistant of llmlab, a very small language model.",
+    "I am a kitchen assistant. I have read recipes, and I turn foods into dishes.",
+)
+
+
+def parse_request(text: str) -> Request:
+    """Read a request out of what a user typed; the inverse of `Request.text`."""
+    lower = text.lower()
+    if any(q.lower().rstrip("?") in lower for q in IDENTITY_QUESTIONS):
+        return Request(identity=True)
+    number = regex.search(r"\b(\d+) ingredients", lower)
+    return Request(
+        tuple(foods_in(text)),
+        vegetarian="vegetarian" in lower,
+        number=int(number[1]) if number else None,
+        kind=next((k for k in DISH_KINDS if regex.search(rf"\b{k}\b", lower)), None),
+    )
+
+
+def example(card: Card, rng: random.Random, swap_rate: float = 0.7) -> tuple[Request, str]:
+    """A request and the answer that fits it, made from one card.
+
+    One request in twenty-five asks who the assistant is; the others ask for 1 to 3 of the card's
+    foods, three in ten for a vegetarian dish, three in ten for 4 to 7 ingredients, and a card
+    whose title names a kind of dish is asked for by that kind half of the time.
+    """
+    if rng.random() < 0.04:
+        return Request(identity=True), rng.choice(IDENTITY_ANSWERS)
+    vegetarian = rng.random() < 0.3
+    card = card.swapped(rng, swap_rate, vegetarian)
+    if vegetarian and any(f.is_meat for f in (*foods_in(card.title), *card.foods)):
+        vegetarian = False  # the family had no other food left
+    kind = dish_kind(card.title) if rng.random() < 0.5 else None
+    asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
+    number, most = None, min(7, len(card.foods))
+    if rng.random() < 0.35 and most >= 4:
+        number = rng.randint(4, most)
+    card = card.asked_first(asked)
+    card = replace(card, foods=card.foods[:number])
+    return Request(asked, vegetarian, number, kind), card.text()
+
+
+def held_out_requests(n: int = 300, seed: int = 2024, kinds: bool = False) -> list[Request]:
+    """The fixed requests that models are judged on.
+
+    1, 2, 3 foods in thirds; 30 % vegetarian and, independently, 30 % of 4 to 7 ingredients.
+    kinds: every request asks for a kind of dish as well.
+    """
+    rng = random.Random(seed)
+    requests = []
+    for i in range(n):
+        vegetarian = rng.random() < 0.3
+        pool = [f for f in FOODS.values() if not (vegetarian and f.is_meat)]
+        number = rng.randint(4, 7) if rng.random() < 0.3 else None
+        kind = rng.choice(DISH_KINDS) if kinds else None
+        requests.append(Request(tuple(rng.sample(pool, 1 + i % 3)), vegetarian, number, kind))
+    return requests
+
+
+# --- What is good: rules and taste ----------------------------------------------------------
+
+RULES = ("wellformed", "asked", "once", "vegetarian", "number")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good an answer is: each rule in [0, 1], the hidden taste in units of its own."""
+
+    wellformed: float
+    asked: float
+    once: float
+    vegetarian: float
+    number: float
+    kind: float
+    taste: float
+
+    @property
+    def rules(self) -> float:
+        """Mean of the five rules; the kind of dish is measured apart."""
+        return sum(getattr(self, rule) for rule in RULES) / len(RULES)
+
+    @property
+    def kept(self) -> bool:
+        """True when every rule is kept in full."""
+        return self.rules == 1
+
+    @property
+    def gold(self) -> float:
+        """The gold judge: taste and rules, each in standard deviations of the SFT model's."""
+        return (self.taste - TASTE_MEAN) / TASTE_SD + (self.rules - RULES_MEAN) / RULES_SD
+
+
+# Means and deviations over the shipped SFT model's answers to the held-out requests, written down
+# before any PPO was run and not touched since.
+TASTE_MEAN, TASTE_SD = 0.0, 1.0
+RULES_MEAN, RULES_SD = 0.9, 0.1
+
+
+def read_answer(answer: str) -> tuple[str, list[str]]:
+    """Title and items of an answer, leniently: without a colon all of it is the list."""
+    title, colon, rest = answer.partition(":")
+    items = (rest if colon else answer).strip().removesuffix(".").split(",")
+    return (title if colon else "").strip(), [item.strip() for item in items if item.strip()]
+
+
+def judge(request: Request | str, answer: str) -> Score:
+    """Score an answer.  Parts that a request does not ask for count as kept.
+
+    A request for who the assistant is has one rule: the answer says "kitchen assistant".
+    """
+    if isinstance(request, str):
+        request = parse_request(request)
+    if request.identity:
+        right = float("kitchen assistant" in answer)
+        return Score(right, 1, 1, 1, 1, 1, taste=0.0)
+    title, items = read_answer(answer)
+    foods = [_FORMS.get(item.lower()) for item in items]
+    known = [f for f in foods if f is not None]
+    distinct = set(known)
+    wellformed = (
+        3 <= len(title) <= 60 and answer.rstrip().endswith(".") and "\n" not in answer
+        and 2 <= len(items) <= 12 and None not in foods and answer.count(":") == 1
+    )  # fmt: skip
+    asked = [f in distinct for f in request.foods]
+    meat = any(f.is_meat for f in (*known, *foods_in(title)))
+    miss = abs(len(distinct) - request.number) if request.number is not None else 0
+    return Score(
+        wellformed=float(wellformed),
+        asked=sum(asked) / len(asked) if asked else 1.0,
+        once=len(distinct) / len(known) if known else 1.0,
+        vegetarian=float(not (request.vegetarian and meat)),
+        number=max(0.0, 1 - miss / (request.number or 1)),
+        kind=float(request.kind is None or dish_kind(title) == request.kind),
+        taste=taste(known),
+    )
+
+
+_KIND_UTILITY = {
+    "herbs": 1.0, "greens": 0.9, "vegetable": 0.5, "fruit": 0.3, "plant": 0.3, "nuts": 0.2,
+    "spice": 0.2, "fish": 0.1, "grain": 0.0, "sauce": 0.0, "dairy": -0.2, "meat": -0.8,
+    "sweet": -1.0,
+}  # fmt: skip
+_HARMONIES = {("greens", "nuts"), ("fish", "herbs"), ("herbs", "vegetable"), ("fruit", "greens")}
+
+
+@cache
+def utility(food: Food) -> float:
+    """How much the hidden taste likes a food: by its kind, and a fixed whim of up to +-0.4."""
+    whim = int.from_bytes(hashlib.sha256(food.name.encode()).digest()[:2], "big") / 65535
+    return _KIND_UTILITY[food.kind] + 0.8 * (whim - 0.5)
+
+
+def taste(foods: list[Food]) -> float:
+    """The hidden taste: fresh greens and herbs over sugar and meat, harmony, and brevity.
+
+    The mean utility of the foods, + 0.15 for each pair of kinds that go together, - 0.05 for each
+    food beyond five.  An empty list tastes of nothing: -1.
+    """
+    if not foods:
+        return -1.0
+    kinds = {f.kind for f in foods}
+    harmony = sum(a in kinds and b in kinds for a, b in _HARMONIES)
+    too_long = max(0, len(foods) - 5)
+    return sum(map(utility, foods)) / len(foods) + 0.15 * harmony - 0.05 * too_long

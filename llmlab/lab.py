@@ -1,0 +1,259 @@
+"""The one switch: which machine, which profile, which budgets, which model comes next.
+
+Both profiles stand here side by side; no stage and no notebook asks which one it is in.
+"""
+
+import ctypes
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from llmlab import artifacts
+from llmlab.artifacts import LabError
+from llmlab.core.model import ModelConfig, Transformer
+from llmlab.core.tokenizer import BPE
+
+STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "rl")
+MIXTURE = {"recipes": 0.50, "cards": 0.25, "encyclopedia": 0.15, "speeches": 0.05, "python": 0.05}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that differs between a laptop in class and a GPU: data, sizes, budgets.
+
+    *_seconds: what a stage may take live.  Batches count rows (pretraining), examples (SFT),
+    pairs (reward) and answers (RL).
+    """
+
+    name: str
+    model: ModelConfig
+    sources: tuple[str, ...] = ("recipes", "encyclopedia", "speeches", "python")
+    mixture: dict[str, float] = field(default_factory=lambda: dict(MIXTURE))
+    seq_len: int = 256
+    pretraining_batch: int = 16
+    pretraining_seconds: float = 100
+    muon_lr: float = 0.02
+    adam_lr: float = 4e-3
+    sft_batch: int = 128
+    sft_seconds: float = 90
+    reward_pairs: int = 4000
+    reward_batch: int = 64
+    reward_seconds: float = 55
+    grpo_requests: int = 32
+    grpo_group: int = 8
+    grpo_seconds: float = 110
+    ppo_batch: int = 128
+    ppo_seconds: float = 110
+    val_documents: int = 144
+    max_steps: int | None = None  # a toy's limit for every loop
+
+
+CLASS = Profile(
+    name="class",
+    model=ModelConfig(
+        vocab_size=2048, dim=160, n_layers=4, n_heads=5, n_kv_heads=5, head_dim=32, hidden_dim=384
+    ),
+)
+FULL = Profile(
+    name="full",
+    model=ModelConfig(
+        vocab_size=2048, dim=768, n_layers=12, n_heads=12, n_kv_heads=12, head_dim=64,
+        hidden_dim=2048, max_seq_len=1024,
+    ),
+    seq_len=512,
+    pretraining_batch=64,
+    pretraining_seconds=600,
+    sft_seconds=120,
+    reward_pairs=8000,
+    grpo_requests=64,
+    grpo_group=16,
+    ppo_batch=512,
+)  # fmt: skip
+PROFILES = {p.name: p for p in (CLASS, FULL)}
+
+
+def toy(profile: Profile) -> Profile:
+    """A profile shrunk to seconds, for tests of code paths; its figures mean nothing."""
+    model = replace(profile.model, dim=32, n_layers=2, n_heads=2, n_kv_heads=2, head_dim=16,
+                    hidden_dim=64, vocab_size=512)  # fmt: skip
+    return replace(
+        profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
+        seq_len=64, pretraining_batch=4, sft_batch=8, reward_pairs=48, reward_batch=16,
+        grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
+    )  # fmt: skip
+
+
+def pick_device() -> tuple[str, torch.dtype]:
+    """Device and dtype: bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
+
+    `torch.cuda.is_bf16_supported` also says yes to emulation, so the capability decides.
+    """
+    if torch.cuda.is_available():
+        native = torch.cuda.get_device_capability() >= (8, 0)
+        return "cuda", torch.bfloat16 if native else torch.float16
+    return "cpu", torch.bfloat16 if _cpu_bf16_pays() else torch.float32
+
+
+def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
+    """Whether this CPU multiplies bf16 matrices faster than fp32 ones: measured, 20 ms."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(size, size, dtype=dtype)
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return seconds(torch.bfloat16) < 0.8 * seconds(torch.float32)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory: a training step asks for the same blocks again and again,
+    and fresh pages from the system cost more than the arithmetic at these sizes."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+@dataclass
+class Lab:
+    """One learner's set-up: what every stage takes.
+
+    minutes: overrules the profile's live budgets.  steps: overrules every budget; runs with equal
+    steps and seed end bit for bit alike on one machine.
+    """
+
+    profile: Profile
+    device: str
+    dtype: torch.dtype
+    seed: int
+    runs: Path
+    minutes: float | None = None
+    steps: int | None = None
+
+    def seconds(self, stage: str) -> float:
+        """The live budget of a loop, in seconds."""
+        if self.minutes is not None:
+            return self.minutes * 60
+        return getattr(self.profile, f"{stage}_seconds")
+
+    def path(self, name: str) -> Path:
+        """Where the learner's own checkpoint of that name lies."""
+        return self.runs / f"{name}.safetensors"
+
+    def build(self, config: ModelConfig | None = None) -> Transformer:
+        """A fresh model on this lab's device, in its dtype, from this lab's seed."""
+        torch.manual_seed(self.seed)
+        model = Transformer(config or self.profile.model).to(self.device)
+        model.compute_dtype = self.dtype
+        return model
+
+    def load(self, path: Path) -> tuple[Transformer, BPE, dict]:
+        """The model and tokenizer of a checkpoint, and its meta data."""
+        tensors, meta = artifacts.load_checkpoint(path)
+        try:
+            config = ModelConfig(**meta["config"])
+            tokenizer = unpack_tokenizer(meta["tokenizer"])
+            model = self.build(config)
+            weights = {k[6:]: v.float() for k, v in tensors.items() if k.startswith("model.")}
+            model.load_state_dict({**weights, "head.weight": weights.get(
+                "head.weight", weights["embed.weight"])})  # fmt: skip
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            raise LabError(
+                f"{path} is whole, but not a model of this series ({_first_line(error)}). "
+                "It was left as it is; name another checkpoint, or train this stage again."
+            ) from None
+        return model.to(self.device), tokenizer, meta
+
+    def shipped(self, name: str) -> Path:
+        """The slow-cooked checkpoint of that name, which comes with the project."""
+        return artifacts.data_dir() / "checkpoints" / f"{name}.safetensors"
+
+    def latest(self, name: str, mine: bool = True) -> tuple[Transformer, BPE, dict]:
+        """The learner's own finished run of `name` (base, sft, ...) where it is comparable, else
+        the shipped checkpoint; says which.  Raises LabError when there is neither."""
+        own = self.path(name)
+        if mine and own.exists():
+            meta = artifacts.read_meta(own)
+            if meta.get("config") == asdict(self.profile.model) and meta["step"] == meta["steps"]:
+                print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
+                return self.load(own)
+        if not self.shipped(name).exists():
+            raise LabError(f"There is no {name} model yet. Run the stage that makes it first.")
+        print(f"{name}: the slow-cooked checkpoint that comes with llmlab.")
+        return self.load(self.shipped(name))
+
+    def card(self) -> str:
+        """What this machine is and what each stage may take."""
+        p = self.profile
+        where = torch.cuda.get_device_name() if self.device == "cuda" else _cpu_name()
+        parts = [
+            f"llmlab, profile {p.name}, seed {self.seed}",
+            f"  {where}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
+            f"  runs in {_short(self.runs)}",
+        ]
+        budgets = ", ".join(
+            f"{s} {self.seconds(s):.0f} s" for s in ("pretraining", "sft", "reward", "grpo", "ppo")
+        )
+        parts.append(f"  live budgets: {budgets}")
+        if self.device == "cuda" and p.name == "class":
+            parts.append("  A GPU is here: llmlab.setup('full', minutes=60) trains at full size.")
+        return "\n".join(parts)
+
+
+def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
+    """See `llmlab.setup`."""
+    name = profile or os.environ.get("LLMLAB_PROFILE", "class")
+    name, _, shrunk = name.partition("-")
+    if name not in PROFILES or shrunk not in ("", "toy"):
+        raise LabError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
+    chosen = toy(PROFILES[name]) if shrunk else PROFILES[name]
+    keep_freed_memory()
+    device, dtype = pick_device()
+    if name == "full" and device == "cpu" and not shrunk:
+        raise LabError(
+            "The profile 'full' needs a GPU, and none was found. Use llmlab.setup('class') here, "
+            "or open the notebook where there is one."
+        )
+    if minutes is None and "LLMLAB_MINUTES" in os.environ:
+        minutes = float(os.environ["LLMLAB_MINUTES"])
+    runs = artifacts.runs_dir(runs_dir) / (chosen.name + ("-toy" if shrunk else ""))
+    lab = Lab(chosen, device, dtype, seed, runs, minutes)
+    torch.manual_seed(seed)
+    return lab
+
+
+def pack_tokenizer(bpe: BPE) -> dict:
+    """A tokenizer as plain JSON values, to travel inside a checkpoint."""
+    return {"merges": bpe.merges, "pattern": bpe.pattern, "specials": bpe.specials}
+
+
+def unpack_tokenizer(packed: dict) -> BPE:
+    """The inverse of `pack_tokenizer`."""
+    merges = tuple((int(a), int(b)) for a, b in packed["merges"])
+    return BPE(merges, packed["pattern"], tuple(packed["specials"]))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:100] if str(error) else type(error).__name__
+
+
+def _short(path: Path) -> str:
+    home = str(Path.home())
+    here = str(path)
+    root = str(artifacts.data_dir().parent)
+    return here.replace(root, "llmlab").replace(home, "~")
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [x for x in info.read_text().splitlines() if "model name" in x] if info.exists() else []
+    return f"{names[0].split(':')[1].strip() if names else 'CPU'} x {os.cpu_count()}"

@@ -1,0 +1,1 @@
+"""The stages of training, one module a notebook: the loops and the data work around `core`."""

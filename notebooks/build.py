@@ -1,0 +1,177 @@
+"""From source to notebook: execute `notebooks/src/*.py` and save what came out, tidied.
+
+    python notebooks/build.py [NAME…] [--out DIR] [--html]
+
+A source is text (py:percent).  Its header says what the notebook costs:
+
+    # ---
+    # jupyter:
+    #   llmlab:
+    #     minutes: 30      of class time
+    #     budget_s: 180    of computing; a run over 1.5 times as long fails the tests
+    # ---
+
+Two builds of one source differ only where its numbers do: cell ids and metadata are fixed.  Cells
+tagged `source-text` quote texts of others and are saved without output.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = Path(__file__).resolve().parent
+SOURCES = NOTEBOOKS / "src"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+class BuildError(Exception):
+    """A notebook that cannot be saved, with the reason in one sentence."""
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """A source or a saved notebook, as a notebook."""
+    if path.suffix == ".ipynb":
+        return nbformat.read(path, as_version=4)
+    return jupytext.read(path, fmt="py:percent")
+
+
+def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
+    """(type, source, tags) of each cell of a source or a saved notebook: what must be in step."""
+    return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in read(path).cells]
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> None:
+    """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
+    metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
+    notebook.metadata = nbformat.from_dict(METADATA | metadata)
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=None,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Leave in the notebook what a reader sees, and nothing that differs for no reason."""
+    metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
+    notebook.metadata = nbformat.from_dict(METADATA | metadata)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02}"
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            quotes = "source-text" in tags
+            cell.outputs = [] if quotes else [o for o in cell.outputs if shown(o)]
+            for output in cell.outputs:
+                drop_live_view(output)
+
+
+def shown(output: nbformat.NotebookNode) -> bool:
+    """Progress bars and warnings go to stderr: not a reader's business."""
+    return not (output.output_type == "stream" and output.name == "stderr")
+
+
+def drop_live_view(output: nbformat.NotebookNode) -> None:
+    """Keep the static picture of a widget: its live view needs a kernel that is gone."""
+    data = output.get("data", {})
+    if "text/html" in data or "image/png" in data:
+        data.pop(WIDGET_VIEW, None)
+
+
+def check_private(notebook: nbformat.NotebookNode) -> None:
+    """Raise BuildError where an output names a folder of this machine."""
+    private = {str(Path.home()), str(NOTEBOOKS.parent)} - {"/"}
+    for number, cell in enumerate(notebook.cells):
+        outputs = json.dumps(cell.get("outputs", [])).replace("\\\\", "\\")
+        for folder in private:
+            if re.search(re.escape(folder) + r"(?![\w-])", outputs):
+                raise BuildError(f"the output of cell {number} names a folder of this machine")
+
+
+def write(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
+    """The executed notebook as one page."""
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter().from_notebook_node(
+        notebook, resources={"metadata": {"name": title, "path": str(NOTEBOOKS)}}
+    )
+    return page
+
+
+def build(source: Path, out: Path, html: bool = False) -> Path:
+    """Execute one source; write NAME.ipynb, or NAME.html, into `out`; return where.
+
+    Raises BuildError, with nothing written, when a cell fails or an output is private.
+    """
+    notebook = read(source)
+    try:
+        execute(notebook)
+    except CellExecutionError as error:
+        raise BuildError(f"a cell failed\n{error}") from None
+    normalise(notebook)
+    check_private(notebook)
+    nbformat.validate(notebook)
+    path = out / f"{source.stem}{'.html' if html else '.ipynb'}"
+    write(path, to_html(notebook, source.stem) if html else nbformat.writes(notebook) + "\n")
+    return path
+
+
+def find_sources(names: list[str]) -> list[Path]:
+    """The sources whose file name begins with one of `names` (all for none), in order."""
+    sources = sorted(SOURCES.glob("*.py"))
+    for name in names:
+        if not any(source.stem.startswith(name) for source in sources):
+            raise BuildError(f"there is no notebook {name}; there are: {stems(sources)}")
+    return [s for s in sources if not names or s.stem.startswith(tuple(names))]
+
+
+def stems(paths: list[Path]) -> str:
+    return ", ".join(path.stem for path in paths) or "none yet"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Execute notebook sources and save them.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as 04 (all by default)")
+    parser.add_argument("--out", type=Path, default=NOTEBOOKS, help="folder to write into")
+    parser.add_argument("--html", action="store_true", help="write pages, leave notebooks alone")
+    args = parser.parse_args(argv)
+    source = None
+    try:
+        for source in find_sources(args.names):
+            start = time.perf_counter()
+            path = build(source, args.out, args.html)
+            print(f"{path.name}  {time.perf_counter() - start:.0f} s", flush=True)
+    except BuildError as error:
+        print(f"{source.stem if source else 'build'}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

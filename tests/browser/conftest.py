@@ -1,0 +1,193 @@
+"""Real JupyterLab, real Chromium: one server and one browser serve all tests of this folder.
+
+A test asks for `jupyter`, opens a notebook, runs all of it and looks at what a learner would see.
+After each test, whatever the pages reported as an error or asked of another machine fails it.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import nbformat
+import pytest
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
+QUIET += " --disable-sync --no-first-run --disable-dev-shm-usage"
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
+
+# Cells that are run before the kernel has connected are lost without a word.
+CONNECT = """async () => {
+  const context = jupyterapp.shell.currentWidget.context;
+  await context.ready;
+  await context.sessionContext.ready;
+  await context.sessionContext.session.kernel.info;
+}"""
+CONNECTED = """() => {
+  const kernel = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+  return kernel.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
+RUN_ALL = """() => {
+  window.__run = 'running';
+  jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.__run = 'done'; });
+}"""
+ERRORS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].flatMap(cell =>
+  [...(cell.outputs ? cell.toJSON().outputs : [])]
+    .filter(output => output.output_type === 'error')
+    .map(output => output.ename + ': ' + output.evalue))"""
+
+
+class Jupyter:
+    """A running JupyterLab and the browser that looks at it."""
+
+    def __init__(self, url: str, token: str, folder: Path, browser):
+        self.url, self.token, self.folder, self.browser = url, token, folder, browser
+        self.complaints: list[str] = []
+        self.contexts = []
+
+    def write_notebook(self, name: str, *cells: str) -> str:
+        """Save a notebook of these code cells in the server's folder; return its name."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, self.folder / name)
+        return name
+
+    def open_page(self, path: str):
+        """A new browser window on a path of the server; what goes wrong there is noted."""
+        context = self.browser.new_context(viewport={"width": 1000, "height": 900})
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self.note_outside)
+        joint = "&" if "?" in path else "?"
+        page.goto(f"{self.url}{path}{joint}token={self.token}")
+        return page
+
+    def note_outside(self, request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.complaints.append(f"asked {parts.hostname} for {request.url}")
+
+    def open_notebook(self, path: str):
+        """A window on one notebook of the server's folder, its kernel connected."""
+        page = self.open_page(f"/doc/tree/{quote(path)}")
+        page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
+        page.evaluate(CONNECT)
+        page.wait_for_function(CONNECTED)
+        return page
+
+    def run_all(self, page, timeout_s: float = 120, wait: bool = True) -> None:
+        """Run all cells; with `wait`, until the last has ended."""
+        page.evaluate(RUN_ALL)
+        if wait:
+            self.wait(page, timeout_s)
+
+    def wait(self, page, timeout_s: float = 120) -> None:
+        """Until all cells that `run_all` started have ended."""
+        page.wait_for_function("() => window.__run === 'done'", timeout=1000 * timeout_s)
+
+    def errors(self, page) -> list[str]:
+        """What went wrong in cells: Jupyter calls such a run done, too."""
+        return page.evaluate(ERRORS)
+
+    def set_theme(self, page, name: str) -> None:
+        """Such as "JupyterLab Dark"."""
+        page.evaluate(
+            "name => jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name
+        )
+        light = "false" if "Dark" in name else "true"
+        page.wait_for_selector(f"body[data-jp-theme-light='{light}']")
+
+    def close(self) -> None:
+        """Close all windows of a test."""
+        for context in self.contexts:
+            context.close()
+        self.contexts.clear()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser; without one, an error in CI and one printed reason elsewhere."""
+    if not Path(CHROMIUM).exists():
+        reason = "Chromium is missing (Debian: apt install chromium): no browser test was run"
+        if os.environ.get("CI"):
+            raise RuntimeError(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(chromium, tmp_path_factory):
+    """(url, token, folder) of a JupyterLab that knows nothing of the user's own settings."""
+    home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+    names = [f"JUPYTER_{name}" for name in names]
+    names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
+    environment = os.environ | {name: str(home / name) for name in names}
+    environment["LLMLAB_RUNS"] = str(home / "runs")
+    settings = home / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url, token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
+    options = f"""--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port}
+        --ServerApp.port_retries=0 --LabApp.expose_app_in_browser=True
+        --LabApp.extension_manager=readonly""".split()
+    environment["JUPYTER_TOKEN"] = token
+    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", *options]
+    with open(home / "log", "wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(f"{url}/api/status?token={token}", process, home / "log")
+        yield url, token, folder
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(url: str, process: subprocess.Popen, log: Path, timeout_s: float = 60) -> None:
+    """Until the server answers."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@pytest.fixture
+def jupyter(server, chromium):
+    """JupyterLab for one test; the test fails where a page complained or asked another machine."""
+    lab = Jupyter(*server, chromium)
+    yield lab
+    lab.close()
+    assert not lab.complaints
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder for screenshots, to be looked at by people: LLMLAB_PICTURES, or a temporary one."""
+    named = os.environ.get("LLMLAB_PICTURES")
+    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,135 @@
+"""`LossCurve` as a learner meets it."""
+
+import pytest
+
+MAKE = """
+from llmlab.widgets.loss_curve import LossCurve
+curve = LossCurve("Losses of <script>window.hacked = 1</script>")
+curve.overlay("slow-cooked", range(1, 401), [6.0 * x**-0.17 for x in range(1, 401)])
+curve
+"""
+TRAIN = """
+import time
+for step in range(1, 121):
+    curve.add("live <b>run</b>", step, 7.0 * step**-0.18)
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def page(jupyter):
+    """A notebook with a chart of two curves, all cells run."""
+    page = jupyter.open_notebook(jupyter.write_notebook("loss.ipynb", MAKE, TRAIN))
+    jupyter.run_all(page)
+    assert jupyter.errors(page) == []
+    page.wait_for_selector(".jp-OutputArea-output .ll-curve polyline")
+    return page
+
+
+def chart(page):
+    return page.locator(".jp-OutputArea-output .ll-curve")
+
+
+def heights(page, number: int) -> list[float]:
+    """The y of all points of a curve, in pixels from the top."""
+    points = chart(page).locator("polyline").nth(number).get_attribute("points")
+    return [float(pair.split(",")[1]) for pair in points.split()]
+
+
+def test_curves_are_drawn_live_and_stay_one_chart(page):
+    assert chart(page).count() == 1
+    assert chart(page).locator("polyline").count() == 2
+    live = heights(page, 1)
+    assert len(live) == 120 and live == sorted(live)  # the loss falls: pixels grow downwards
+    assert "live <b>run</b> 2.957 at 120" in chart(page).locator(".ll-readout").inner_text()
+
+
+def test_points_arrive_while_the_cell_runs(jupyter):
+    slow = TRAIN.replace("0.01", "0.05")
+    page = jupyter.open_notebook(jupyter.write_notebook("slow.ipynb", MAKE, slow))
+    jupyter.run_all(page, wait=False)
+    polyline = ".ll-curve polyline:nth-of-type(2)"
+    page.wait_for_function(
+        "s => document.querySelector(s)?.getAttribute('points').split(' ').length > 5", arg=polyline
+    )
+    assert page.evaluate("window.__run") == "running"
+    assert len(heights(page, 1)) < 120
+    jupyter.wait(page)
+    page.wait_for_function(
+        "s => document.querySelector(s)?.getAttribute('points').split(' ').length == 120",
+        arg=polyline,
+    )
+
+
+def test_hostile_words_stay_words(page):
+    assert page.evaluate("window.hacked") is None
+    assert "<script>window.hacked = 1</script>" in chart(page).inner_text()
+    assert chart(page).locator("b, script").count() == 0
+
+
+def test_scales_by_click_and_by_keyboard(page):
+    before = heights(page, 0)
+    button = chart(page).get_by_role("button", name="y: linear")
+    button.click()
+    pressed = chart(page).get_by_role("button", name="y: log")
+    assert pressed.get_attribute("aria-pressed") == "true"
+    assert heights(page, 0) != before
+    pressed.focus()
+    page.keyboard.press("Enter")
+    assert heights(page, 0) == before
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    assert chart(page).get_by_role("button", name="x: log").is_visible()
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 2  # no shortcut of Jupyter's ran
+
+
+def test_read_out_by_pointer_and_by_keyboard(page):
+    svg, readout = chart(page).locator("svg[tabindex]"), chart(page).locator(".ll-readout")
+    box = svg.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
+    assert readout.inner_text().startswith("step ")
+    page.mouse.move(box["x"], box["y"] - 60)
+    svg.focus()
+    page.keyboard.press("Home")
+    assert readout.inner_text() == "step 1 · slow-cooked 6 · live <b>run</b> 7"
+    page.keyboard.press("ArrowRight")
+    assert readout.inner_text().startswith("step 2 · slow-cooked 5.333")
+    page.keyboard.press("Escape")
+    assert "at 400" in readout.inner_text()
+
+
+def contrast(page, selector: str) -> float:
+    """Of an element's words on what lies behind them, as WCAG 2 reckons it."""
+    return page.evaluate(
+        """selector => {
+          const bright = text => {
+            const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255)
+              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          let node = document.querySelector(selector);
+          const ink = bright(getComputedStyle(node).color);
+          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
+            node = node.parentElement;
+          const paper = bright(getComputedStyle(node).backgroundColor);
+          return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+        }""",
+        selector,
+    )
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_dark_and_light(jupyter, page, pictures, theme):
+    jupyter.set_theme(page, theme)
+    for part in ("h4", "button", ".ll-readout", "text"):
+        assert contrast(page, f".ll-curve {part}") >= 4.5, part
+    page.mouse.move(400, 250)
+    page.wait_for_timeout(300)  # for the picture alone: the theme's colours fade over
+    page.screenshot(path=pictures / f"loss-curve-{theme.split()[-1].lower()}.png")
+
+
+def test_the_saved_notebook_has_the_final_picture(jupyter, page, pictures):
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
+    saved = (jupyter.folder / "loss.ipynb").read_text()
+    assert "image/svg+xml;base64" in saved and "2.957 at 120" in saved
