@@ -16,8 +16,7 @@ check: dev
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser
 test: check
-	LLMLAB_PROFILE=class $(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=300 notebooks
+	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 	$(VENV_PYTHON) -m pytest tests/browser
 run: setup
 	$(VENV_PYTHON) notebooks/build.py --html --out runs/html

@@ -9,7 +9,6 @@ import importlib.util
 import locale
 import os
 import re
-import signal
 import subprocess
 import sys
 import tomllib
@@ -49,8 +48,10 @@ def lab(options: list[str]) -> int:
     command += [f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
     if getattr(os, "geteuid", lambda: 1)() == 0:
         command.append("--allow-root")  # in a container
-    signal.signal(signal.SIGINT, lambda *_: None)  # Jupyter asks whether Ctrl-C was meant
-    return subprocess.run([*command, *options]).returncode
+    command = [str(part) for part in [*command, *options]]
+    if os.name == "posix":
+        os.execv(command[0], command)  # from here on this process is Jupyter: Ctrl-C is its own
+    return subprocess.run(command).returncode
 
 
 # --- The environment ------------------------------------------------------------------------

@@ -185,11 +185,13 @@ class Lab:
             meta = artifacts.read_meta(own)
             if meta.get("config") == asdict(self.profile.model) and meta["step"] == meta["steps"]:
                 print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
-                return self.load(own)
+                model, tokenizer, meta = self.load(own)
+                return model, tokenizer, {**meta, "own": True}
         if not self.shipped(name).exists():
             raise LabError(f"There is no {name} model yet. Run the stage that makes it first.")
         print(f"{name}: the slow-cooked checkpoint that comes with llmlab.")
-        return self.load(self.shipped(name))
+        model, tokenizer, meta = self.load(self.shipped(name))
+        return model, tokenizer, {**meta, "own": False}
 
     def card(self) -> str:
         """What this machine is and what each stage may take."""

@@ -1,18 +1,29 @@
-"""Under nbval: seconds and peak memory of each notebook, held to the budget in its metadata."""
+"""Under nbval: seconds and peak memory of each notebook, held to the budget in its metadata.
 
+The series runs as in a new clone: among runs of its own, not the learner's.
+"""
+
+import os
 import re
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+RUNS = tempfile.TemporaryDirectory(prefix="llmlab-runs-", ignore_cleanup_errors=True)
 SLACK = 1.5  # a notebook over this many times its budget_s fails
 PEAK_MB = 4000
 
 seconds = defaultdict(float)
 peak_mb = defaultdict(float)
 budget_s = {}
+
+
+def pytest_configure(config):
+    os.environ.setdefault("LLMLAB_PROFILE", "class")
+    os.environ["LLMLAB_RUNS"] = RUNS.name
 
 
 def is_cell(item) -> bool:
@@ -45,8 +56,8 @@ def pytest_runtest_call(item):
         if is_cell(item):
             name = item.path.stem
             budget_s[name] = item.parent.nb.metadata.get("llmlab", {}).get("budget_s")
-            pid = item.parent.kernel.km.provisioner.process.pid
-            peak_mb[name] = max(peak_mb[name], peak_of(pid))
+            if kernel := getattr(item.parent.kernel, "km", None):  # none: it had to be stopped
+                peak_mb[name] = max(peak_mb[name], peak_of(kernel.provisioner.process.pid))
 
 
 def failure(name: str) -> str:
@@ -69,7 +80,7 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section("notebooks")
     for name in seconds:
-        budget = budget_s.get(name) or "-"
+        budget = budget_s.get(name) or "?"
         line = f"{name:24} {seconds[name]:6.1f} s of {budget!s:>4}  {peak_mb[name]:6.0f} MB peak"
         terminalreporter.line(f"{line}  {failure(name)}".rstrip(), red=bool(failure(name)))
     terminalreporter.line(f"{'together':24} {sum(seconds.values()):6.1f} s")

@@ -144,8 +144,8 @@ class LossCurve(anywidget.AnyWidget):
             parts.append(line([(across.at(x), up.at(y)) for x, y in pairs], number))
         parts += legend([curve["name"] for curve in self._curves])
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-label="{escape(repr(self))}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+            f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(repr(self))}" '
             f'style="width:100%;background:{PAPER};color:{INK};font:12px sans-serif">'
             f"{''.join(parts)}</svg>"
         )
@@ -157,15 +157,17 @@ def escape(words: str) -> str:
 
 
 def thin(x: list[float], y: list[float], limit: int = MAX_POINTS) -> dict[str, list]:
-    """At most `limit` points that keep the lowest and the highest of each stretch.
+    """At most `limit` points: both ends, and the lowest and the highest of each stretch between.
 
     Where y is not finite (a run that diverged) it becomes None, which JSON can carry.
     """
     keep = range(len(x))
     if len(x) > limit:
-        ends = [len(x) * i // (limit // 2) for i in range(limit // 2 + 1)]
+        parts = limit // 2 - 1
+        ends = [len(x) * i // parts for i in range(parts + 1)]
         spans = [range(a, b) for a, b in zip(ends, ends[1:], strict=False)]
-        keep = sorted({f(span, key=y.__getitem__) for span in spans for f in (min, max)})
+        peaks = {f(span, key=y.__getitem__) for span in spans for f in (min, max)}
+        keep = sorted(peaks | {0, len(x) - 1})
     return {
         "x": [float(f"{x[i]:.7g}") for i in keep],
         "y": [float(f"{y[i]:.5g}") if math.isfinite(y[i]) else None for i in keep],

@@ -56,7 +56,7 @@ class Jupyter:
     def write_notebook(self, name: str, *cells: str) -> str:
         """Save a notebook of these code cells in the server's folder; return its name."""
         notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
         nbformat.write(notebook, self.folder / name)
@@ -102,12 +102,12 @@ class Jupyter:
         return page.evaluate(ERRORS)
 
     def set_theme(self, page, name: str) -> None:
-        """Such as "JupyterLab Dark"."""
+        """Switch to "JupyterLab Dark" or "JupyterLab Light", for this test and those after it."""
         page.evaluate(
             "name => jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name
         )
         light = "false" if "Dark" in name else "true"
-        page.wait_for_selector(f"body[data-jp-theme-light='{light}']")
+        page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
 
     def close(self) -> None:
         """Close all windows of a test."""
@@ -136,9 +136,8 @@ def chromium():
 def server(chromium, tmp_path_factory):
     """(url, token, folder) of a JupyterLab that knows nothing of the user's own settings."""
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
-    names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
-    names = [f"JUPYTER_{name}" for name in names]
-    names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
+    names = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+    names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
     environment = os.environ | {name: str(home / name) for name in names}
     environment["LLMLAB_RUNS"] = str(home / "runs")
     settings = home / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"

@@ -1,0 +1,211 @@
+"""Stage 6, reward modelling: learn from comparisons what nobody can write down as a rule.
+
+The SFT model answers each request twice; simulated annotators with a hidden taste (said plainly
+to be simulated: it stands in `kitchen.taste`) say which answer they like better, and sometimes
+err.  A linear head on the model's last state learns a number for every answer from that.
+"""
+
+import math
+import random
+import time
+from dataclasses import dataclass
+from statistics import mean
+
+import torch
+from torch import Tensor, nn
+
+from llmlab import artifacts, kitchen
+from llmlab.core.losses import bradley_terry_loss
+from llmlab.core.model import Transformer
+from llmlab.core.optim import Optimizer, learning_rate
+from llmlab.core.tokenizer import BPE
+from llmlab.kitchen import Request
+from llmlab.lab import Lab
+from llmlab.stages import loop
+from llmlab.stages.sft import Batch, Chat, ask, training_cards
+
+NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one request; the chosen one first."""
+
+    request: str
+    chosen: list[int]
+    rejected: list[int]
+    true_order: bool  # whether the taste without noise agrees
+
+
+class RewardModel(nn.Module):
+    """A Transformer whose last state, at the answer's end, a linear head turns into a number."""
+
+    def __init__(self, backbone: Transformer):
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.config.dim, 1, device=backbone.embed.weight.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Rewards of a batch of answers: (B,)."""
+        hidden = self.backbone.hidden(batch.ids)  # (B, T, dim)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return self.head(hidden[rows, batch.lengths()].float())[:, 0]
+
+
+# --- Pairs ----------------------------------------------------------------------------------
+
+
+def training_requests(lab: Lab, n: int, seed: int) -> list[Request]:
+    """Requests as SFT saw them, made from the training cards; never one of the held-out ones."""
+    cards, rng = training_cards(lab), random.Random(f"requests/{seed}")
+    held_out, out = set(kitchen.held_out_requests()), []
+    while len(out) < n:
+        request, _ = kitchen.example(rng.choice(cards), rng)
+        if not request.identity and request not in held_out:
+            out.append(request)
+    return out
+
+
+def make_pairs(
+    model: Transformer,
+    chat: Chat,
+    requests: list[Request],
+    seed: int,
+    noise: float = NOISE,
+    liking=lambda request, text: kitchen.judge(request, text).taste,
+) -> list[Pair]:
+    """Ask for everything twice and let the annotators choose.
+
+    An annotator prefers a to b with probability sigmoid((liking a - liking b) / noise), the
+    Bradley-Terry model; noise 0 is their taste itself.  Pairs of equal answers are dropped.
+    """
+    rng = random.Random(f"pairs/{seed}")
+    texts = [r.text(rng) for r in requests]
+    twice = [ask(model, chat, texts, temperature=1.0, seed=2 * seed + i) for i in (0, 1)]
+    pairs = []
+    for request, text, a, b in zip(requests, texts, *twice, strict=True):
+        margin = liking(request, chat.read(a)) - liking(request, chat.read(b))
+        if margin == 0:
+            continue
+        p = 1 / (1 + math.exp(-max(-30, min(30, margin / noise)))) if noise else float(margin > 0)
+        first = rng.random() < p
+        chosen, rejected = (a, b) if first else (b, a)
+        pairs.append(Pair(text, chosen, rejected, first == (margin > 0)))
+    return pairs
+
+
+def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
+    """Chosen answers, then the rejected ones in the same order: 2 B rows."""
+    rows = [(chat.prompt(p.request), p.chosen) for p in pairs]
+    rows += [(chat.prompt(p.request), p.rejected) for p in pairs]
+    return Batch.of(rows, device)
+
+
+# --- Training and measuring -----------------------------------------------------------------
+
+
+def train_reward(
+    lab: Lab, model: Transformer, tokenizer: BPE, pairs: list[Pair], name="reward", on_step=None
+) -> tuple[RewardModel, loop.Job]:
+    """Fit a reward model to the pairs; the backbone starts as `model` and learns with the head.
+
+    The head's bias is set at the end so that the mean reward of the pairs is 0 and, by the scale,
+    their standard deviation 1: PPO's settings then mean the same for every reward model.
+    """
+    reward, chat = RewardModel(model), Chat(tokenizer)
+    optimizer = Optimizer(reward.named_parameters(), muon_lr=0.004, adam_lr=1e-3)
+    job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=reward.head)
+    job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
+    size = min(lab.profile.reward_batch, len(pairs))
+
+    def one_step(step: int) -> dict:
+        rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
+        order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
+        at = step % (len(pairs) // size) * size
+        batch = as_batch(chat, [pairs[i] for i in order[at : at + size]], lab.device)
+        chosen, rejected = reward(batch).chunk(2)
+        loss = bradley_terry_loss(chosen, rejected)
+        loss.backward()
+        optimizer.step(learning_rate(step, job.steps or 10**9))
+        return {"loss": loss.item(), "accuracy": (chosen > rejected).float().mean().item()}
+
+    if not job.resume():
+        job.steps = loop.calibrate(lab, "reward", one_step, job)
+    if loop.run(job, one_step, on_step, name):
+        standardise(reward, chat, pairs[:512])
+        job.save()
+    return reward, job
+
+
+@torch.no_grad()
+def standardise(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> None:
+    """Shift and scale the head: mean 0, standard deviation 1 over these pairs' answers."""
+    rewards = torch.cat(score_pairs(reward, chat, pairs))
+    reward.head.bias.sub_(rewards.mean()).div_(rewards.std())
+    reward.head.weight.div_(rewards.std())
+
+
+@torch.inference_mode()
+def score_pairs(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> tuple[Tensor, Tensor]:
+    """Rewards of the chosen and of the rejected answers: (N,) each."""
+    device = reward.head.weight.device
+    parts = [
+        reward(as_batch(chat, pairs[i : i + 64], device)).chunk(2) for i in range(0, len(pairs), 64)
+    ]
+    return torch.cat([c for c, _ in parts]), torch.cat([r for _, r in parts])
+
+
+@torch.inference_mode()
+def score_answers(reward: RewardModel, chat: Chat, texts: list[str], answers) -> Tensor:
+    """Rewards of answers to requests: (N,)."""
+    rows = [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)]
+    device = reward.head.weight.device
+    return torch.cat(
+        [reward(Batch.of(rows[i : i + 128], device)) for i in range(0, len(rows), 128)]
+    )
+
+
+def accuracy(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> float:
+    """Share of pairs that the model orders as they stand."""
+    chosen, rejected = score_pairs(reward, chat, pairs)
+    return (chosen > rejected).float().mean().item()
+
+
+def held_out_pairs(model: Transformer, chat: Chat, n: int = 300) -> list[Pair]:
+    """Pairs of answers to the held-out requests, in the order of the taste without noise."""
+    requests = kitchen.held_out_requests(n + n // 4)
+    return make_pairs(model, chat, requests, seed=99, noise=0.0)[:n]
+
+
+def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
+    """The learner's own finished reward model, else the shipped one."""
+    model, _, meta = lab.latest("reward", mine)
+    path = lab.path("reward") if meta["own"] else lab.shipped("reward")
+    tensors, _ = artifacts.load_checkpoint(path)
+    reward = RewardModel(model)
+    reward.head.weight.data.copy_(tensors["extra.weight"])
+    reward.head.bias.data.copy_(tensors["extra.bias"])
+    return reward
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: pairs of the SFT model's answers, a reward model, its accuracy on new pairs."""
+    start = time.monotonic()
+    model, tokenizer, _ = lab.latest("sft")
+    chat = Chat(tokenizer)
+    requests = training_requests(lab, lab.profile.reward_pairs, lab.seed)
+    pairs = make_pairs(model, chat, requests, lab.seed)
+    test = held_out_pairs(model, chat)
+    sampled = time.monotonic() - start
+    reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)
+    return {
+        "accuracy": accuracy(reward, chat, test),
+        "train_accuracy": accuracy(reward, chat, pairs[:300]),
+        "agreement": mean(p.true_order for p in pairs),
+        "pairs": len(pairs),
+        "steps": job.steps,
+        "sample_seconds": sampled,
+        "seconds": time.monotonic() - start,
+    }

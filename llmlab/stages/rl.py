@@ -1,0 +1,237 @@
+"""Stage 7, reinforcement learning: the model's own answers, scored, and more of the better ones.
+
+GRPO climbs the rules, which a program checks; PPO climbs the learned reward model, which saw only
+comparisons.  Where the "GRPO" here departs from Shao et al. 2024: each batch of answers is used
+once (so the ratio is 1 and never clipped), tokens are averaged over the batch, and groups whose
+answers all earn the same are left out of the update, since they teach nothing.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from statistics import mean, pstdev
+
+import torch
+from torch import nn
+
+from llmlab import kitchen
+from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
+from llmlab.core.model import Transformer
+from llmlab.core.optim import Optimizer
+from llmlab.core.tokenizer import BPE
+from llmlab.kitchen import Request, Score
+from llmlab.lab import Lab
+from llmlab.stages import loop
+from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
+from llmlab.stages.sft import Batch, Chat, answer_logprobs, ask, evaluate, judge_all
+
+PPO_CHUNK = 64  # answers in one minibatch
+
+
+def rules_reward(score: Score) -> float:
+    """What GRPO climbs: the mean of the rules, and one more for keeping all of them."""
+    return score.rules + score.kept
+
+
+class Requests:
+    """Endless training requests: the k-th step's are a pure function of seed and step."""
+
+    def __init__(self, lab: Lab, n: int = 4000):
+        self.requests, self.seed = training_requests(lab, n, lab.seed + 1), lab.seed
+
+    def draw(self, step: int, n: int) -> tuple[list[Request], list[str]]:
+        rng = random.Random(f"{self.seed}/rl/{step}")
+        requests = rng.sample(self.requests, n)
+        return requests, [r.text(rng) for r in requests]
+
+
+def freeze(model: Transformer) -> Transformer:
+    """A copy that stays as it is: the reference of the KL term."""
+    copy = type(model)(model.config).to(model.embed.weight.device)
+    copy.load_state_dict(model.state_dict())
+    copy.compute_dtype = model.compute_dtype
+    return copy.requires_grad_(False)
+
+
+# --- GRPO -----------------------------------------------------------------------------------
+
+
+def grpo(
+    lab: Lab,
+    model: Transformer,
+    tokenizer: BPE,
+    reward: Callable[[Score], float] = rules_reward,
+    name="grpo",
+    kl_coef: float = 0.01,
+    lr: float = 5e-4,
+    on_step=None,
+) -> loop.Job:
+    """Group-relative policy optimisation on a reward of the judge's scores."""
+    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
+    reference = freeze(model)
+    optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    group = profile.grpo_group
+
+    def one_step(step: int) -> dict:
+        asked, texts = requests.draw(step, profile.grpo_requests)
+        asked = [r for r in asked for _ in range(group)]
+        texts = [t for t in texts for _ in range(group)]
+        answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
+        scores = judge_all(asked, chat, answers)
+        rewards = torch.tensor([float(reward(s)) for s in scores]).view(-1, group)
+        advantage = group_advantage(rewards).flatten()  # (requests * group,)
+        keep = advantage.abs() > 1e-6
+        record = {
+            "reward": rewards.mean().item(), "kept": mean(s.kept for s in scores),
+            "once": mean(s.once == 1 for s in scores), "taught": keep.float().mean().item(),
+            "length": mean(map(len, answers)),
+        }  # fmt: skip
+        rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
+        if not rows:
+            return {"loss": 0.0, "kl": 0.0, **record}
+        batch = Batch.of(rows, lab.device)
+        logp = answer_logprobs(model, batch)
+        with torch.no_grad():
+            ref_logp = answer_logprobs(reference, batch)
+        loss = grpo_loss(
+            logp, logp.detach(), ref_logp, advantage[keep].to(lab.device), batch.mask, kl_coef
+        )
+        loss.backward()
+        optimizer.step(min(1.0, (step + 1) / 5))
+        kl = masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item()
+        return {"loss": loss.item(), "kl": kl, **record}
+
+    if not job.resume():
+        job.steps = loop.calibrate(lab, "grpo", one_step, job)
+    loop.run(job, one_step, on_step, name)
+    return job
+
+
+# --- PPO ------------------------------------------------------------------------------------
+
+
+def ppo(
+    lab: Lab,
+    model: Transformer,
+    tokenizer: BPE,
+    reward: RewardModel,
+    rule: Callable[[Score], float] | None = None,
+    name="ppo",
+    kl_coef: float = 0.05,
+    lr: float = 5e-4,
+    on_step=None,
+) -> loop.Job:
+    """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
+
+    The reward comes at an answer's last token; at each token stands -kl_coef * log(policy /
+    reference), Ouyang et al. 2022, eq. 2.  rule: a reward of the judge's rules to add to the
+    model's, for an assistant that is reliable and has taste.  The gold judge is only watched.
+    """
+    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
+    reference = freeze(model)
+    critic = nn.Linear(model.config.dim, 1, device=lab.device)
+    nn.init.zeros_(critic.weight)
+    nn.init.zeros_(critic.bias)
+    both = [*model.named_parameters(), *((f"critic.{k}", p) for k, p in critic.named_parameters())]
+    optimizer = Optimizer(both, muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
+    job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+
+    def one_step(step: int) -> dict:
+        asked, texts = requests.draw(step, profile.ppo_batch)
+        answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
+        scores = judge_all(asked, chat, answers)
+        proxy = score_answers(reward, chat, texts, answers)
+        total = proxy if rule is None else proxy + proxy.new_tensor([rule(s) for s in scores])
+        batch = Batch.of(
+            [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)], lab.device
+        )
+        with torch.no_grad():
+            hidden = model.hidden(batch.ids[:, :-1])
+            old_logp = answer_logprobs(model, batch, hidden)
+            values = critic(hidden.float())[..., 0] * batch.mask  # (B, T - 1)
+            gap = old_logp - answer_logprobs(reference, batch)
+            rewards = -kl_coef * gap
+            rows = torch.arange(len(answers), device=lab.device)
+            rewards[rows, batch.lengths() - 1] += total
+            advantage = answer_gae(rewards, values, batch.mask)
+            returns = advantage + values
+            spread = advantage[batch.mask]
+            advantage = (advantage - spread.mean()) / (spread.std() + 1e-6)
+        losses = []
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
+        for part in order.to(lab.device).split(PPO_CHUNK):
+            piece = Batch(batch.ids[part], batch.mask[part])
+            hidden = model.hidden(piece.ids[:, :-1])
+            logp = answer_logprobs(model, piece, hidden)
+            policy = ppo_loss(logp, old_logp[part], advantage[part], piece.mask)
+            error = (critic(hidden.float())[..., 0] - returns[part]).square()
+            loss = policy + 0.5 * masked_mean(error, piece.mask)
+            loss.backward()
+            optimizer.step(min(1.0, (step + 1) / 5))
+            losses.append(loss.item())
+        return {
+            "loss": mean(losses), "proxy": proxy.mean().item(),
+            "gold": mean(s.gold for s in scores), "taste": mean(s.taste for s in scores),
+            "kept": mean(s.kept for s in scores), "kl": gap.sum(1).mean().item(),
+            "length": mean(map(len, answers)),
+        }  # fmt: skip
+
+    if not job.resume():
+        job.steps = loop.calibrate(lab, "ppo", one_step, job)
+    loop.run(job, one_step, on_step, name)
+    return job
+
+
+def answer_gae(rewards, values, mask):
+    """`gae` over the answers of right-padded rows: prompts are skipped, then put back."""
+    start = mask.int().argmax(1, keepdim=True)  # first column of each answer
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    order = (columns + start) % mask.shape[1]  # answers moved to the front
+    moved = gae(rewards.gather(1, order), values.gather(1, order), mask.gather(1, order))
+    return torch.zeros_like(values).scatter(1, order, moved)
+
+
+# --- The stage ------------------------------------------------------------------------------
+
+
+def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Transformer) -> dict:
+    """Gain of gold and proxy on the held-out requests, in standard deviations of `before`."""
+    chat, rng = Chat(tokenizer), random.Random(0)
+    asked = kitchen.held_out_requests()
+    texts = [r.text(rng) for r in asked]
+    gold, proxy = [], []
+    for model in (before, after):
+        answers = ask(model, chat, texts)
+        gold.append([s.gold for s in judge_all(asked, chat, answers)])
+        proxy.append(score_answers(reward, chat, texts, answers).tolist())
+    return {
+        "ppo_gold_gain_sd": (mean(gold[1]) - mean(gold[0])) / pstdev(gold[0]),
+        "ppo_proxy_gain_sd": (mean(proxy[1]) - mean(proxy[0])) / pstdev(proxy[0]),
+    }
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: GRPO on the rules, then PPO on the reward model, both from the SFT model."""
+    start = time.monotonic()
+    model, tokenizer, _ = lab.latest("sft")
+    before = freeze(model)
+    job = grpo(lab, model, tokenizer, on_step=on_step)
+    figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
+    after = evaluate(model, tokenizer)
+    figures |= {f"grpo_{k}": v for k, v in after.items()}
+    figures["grpo_seconds"] = time.monotonic() - start
+    start = time.monotonic()
+    model, reward = unfreeze(before), load_reward(lab)
+    job = ppo(lab, model, tokenizer, reward, on_step=on_step)
+    figures |= compare(reward, tokenizer, before, model)
+    figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
+    figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
+    return {**figures, "ppo_seconds": time.monotonic() - start}
+
+
+def unfreeze(model: Transformer) -> Transformer:
+    """A copy that learns."""
+    return freeze(model).requires_grad_(True)

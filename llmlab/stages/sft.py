@@ -1,0 +1,230 @@
+"""Stage 5, supervised fine-tuning: from a model that goes on writing to one that answers.
+
+An example is one line of ids: <|user|> request <|assistant|> answer <|end|>, and only the
+answer's ids are learned.  Cards are made new for every batch, with foods swapped inside their
+families, so that reading the request is the only way to be right.
+"""
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from llmlab import kitchen
+from llmlab.core.losses import next_token_loss, token_logprobs
+from llmlab.core.model import Transformer
+from llmlab.core.optim import Optimizer, learning_rate
+from llmlab.core.sampling import generate
+from llmlab.core.tokenizer import BPE
+from llmlab.kitchen import Card, Request, Score
+from llmlab.lab import Lab
+from llmlab.stages import loop
+from llmlab.stages.data import load_corpus
+
+MAX_ANSWER = 64  # ids
+
+
+# --- The chat format ------------------------------------------------------------------------
+
+
+class Chat:
+    """Requests and answers as ids.  What a user types can never become a special token."""
+
+    def __init__(self, tokenizer: BPE):
+        self.tokenizer, self.encoding = tokenizer, tokenizer.to_tiktoken()
+        self.user, self.assistant, self.end = map(
+            tokenizer.special, ("<|user|>", "<|assistant|>", "<|end|>")
+        )
+
+    def prompt(self, request: str) -> list[int]:
+        """<|user|> request <|assistant|>"""
+        return [self.user, *self.encoding.encode_ordinary(request), self.assistant]
+
+    def answer(self, text: str) -> list[int]:
+        """answer <|end|>"""
+        return [*self.encoding.encode_ordinary(text), self.end]
+
+    def read(self, answer: list[int]) -> str:
+        """The text of an answer's ids, without the end."""
+        return self.tokenizer.decode(answer).removesuffix("<|end|>")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts with their answers, padded on the right: attention is causal, so padding after an
+    answer changes nothing before it.
+
+    ids: (B, T).  mask: (B, T - 1), true where the *next* id belongs to the answer.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, pairs: list[tuple[list[int], list[int]]], device="cpu") -> "Batch":
+        """From (prompt, answer) ids."""
+        longest = max(len(p) + len(a) for p, a in pairs)
+        ids = torch.zeros(len(pairs), longest, dtype=torch.long)
+        mask = torch.zeros(len(pairs), longest - 1, dtype=torch.bool)
+        for row, (prompt, answer) in enumerate(pairs):
+            end = len(prompt) + len(answer)
+            ids[row, :end] = torch.tensor(prompt + answer)
+            mask[row, len(prompt) - 1 : end - 1] = True
+        return cls(ids.to(device), mask.to(device))
+
+    @property
+    def targets(self) -> Tensor:
+        return self.ids[:, 1:]
+
+    def lengths(self) -> Tensor:
+        """Column of the last id of each answer: (B,)."""
+        return self.mask.shape[1] - self.mask.flip(1).int().argmax(1)
+
+
+def answer_loss(model: Transformer, batch: Batch) -> Tensor:
+    """`sft_loss`, with the head applied at the answer's places alone, where it is needed."""
+    hidden = model.hidden(batch.ids[:, :-1])  # (B, T - 1, dim)
+    return next_token_loss(model.head(hidden[batch.mask]), batch.targets[batch.mask])
+
+
+def answer_logprobs(model: Transformer, batch: Batch, hidden: Tensor | None = None) -> Tensor:
+    """Log-probability of each answer id, 0 elsewhere: (B, T - 1)."""
+    hidden = model.hidden(batch.ids[:, :-1]) if hidden is None else hidden
+    logp = token_logprobs(model.head(hidden[batch.mask]), batch.targets[batch.mask])
+    return torch.zeros(batch.mask.shape, device=logp.device).masked_scatter(batch.mask, logp)
+
+
+# --- Examples -------------------------------------------------------------------------------
+
+
+def training_cards(lab: Lab) -> list[Card]:
+    """Cards of the training recipes; no held-out recipe is among them."""
+    corpus = load_corpus(lab.profile.sources)
+    return [card for card in (r.card() for r in corpus.recipes) if card]
+
+
+class Examples:
+    """Endless training batches; `batch(step)` is a pure function of seed and step.
+
+    Eight batches are made at a time and sorted by length, so that little of a batch is padding.
+    """
+
+    CHUNK = 8
+
+    def __init__(self, cards: list[Card], chat: Chat, seed: int, swap_rate: float = 0.7):
+        self.cards, self.chat, self.seed, self.swap_rate = cards, chat, seed, swap_rate
+        self._chunk: tuple[int, list] | None = None
+
+    def pairs(self, n: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
+        out = []
+        for _ in range(n):
+            request, answer = kitchen.example(rng.choice(self.cards), rng, self.swap_rate)
+            out.append((self.chat.prompt(request.text(rng)), self.chat.answer(answer)))
+        return out
+
+    def batch(self, step: int, size: int) -> list[tuple[list[int], list[int]]]:
+        k, i = divmod(step, self.CHUNK)
+        if self._chunk is None or self._chunk[0] != k:
+            rng = random.Random(f"{self.seed}/{k}")
+            pairs = sorted(self.pairs(size * self.CHUNK, rng), key=lambda p: len(p[0]) + len(p[1]))
+            batches = [pairs[j * size : (j + 1) * size] for j in range(self.CHUNK)]
+            rng.shuffle(batches)
+            self._chunk = (k, batches)
+        return self._chunk[1][i]
+
+
+def tune(
+    lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None, swap_rate: float = 0.7
+) -> loop.Job:
+    """Fine-tune `model` on cards; resumes a run of the same name, seed and swaps."""
+    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, swap_rate)
+    optimizer = Optimizer(model.named_parameters(), muon_lr=0.01, adam_lr=2e-3)
+    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job.meta = {"stage": "sft", "seed": lab.seed, "swap_rate": swap_rate}
+
+    def one_step(step: int) -> dict:
+        batch = Batch.of(examples.batch(step, lab.profile.sft_batch), lab.device)
+        loss = answer_loss(model, batch)
+        loss.backward()
+        optimizer.step(learning_rate(step, job.steps or 10**9))
+        return {"loss": loss.item(), "tokens": batch.mask.sum().item()}
+
+    if not job.resume():
+        job.steps = loop.calibrate(lab, "sft", one_step, job)
+    loop.run(job, one_step, on_step, name)
+    return job
+
+
+# --- Asking and judging ---------------------------------------------------------------------
+
+
+def ask(
+    model: Transformer,
+    chat: Chat,
+    requests: list[str],
+    temperature: float = 0.8,
+    seed: int = 0,
+    batch: int = 256,
+) -> list[list[int]]:
+    """Answers to requests as ids, `<|end|>` included where the model came to an end."""
+    generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
+    order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
+    answers: list[list[int]] = [[]] * len(requests)
+    for i in range(0, len(order), batch):
+        rows = order[i : i + batch]
+        prompts = [chat.prompt(requests[j]) for j in rows]
+        outs = generate(model, prompts, MAX_ANSWER, temperature, stop=chat.end, generator=generator)
+        for j, out in zip(rows, outs, strict=True):
+            answers[j] = out
+    return answers
+
+
+def judge_all(requests: list[Request], chat: Chat, answers: list[list[int]]) -> list[Score]:
+    """Scores of answers; one that never ended is judged as the text that it is."""
+    return [kitchen.judge(r, chat.read(a)) for r, a in zip(requests, answers, strict=True)]
+
+
+def summary(scores: Iterable[Score]) -> dict[str, float]:
+    """Shares of answers that keep each rule in full, all rules, and the mean taste."""
+    scores = list(scores)
+    full = {f"{rule}_all": mean(getattr(s, rule) == 1 for s in scores) for rule in kitchen.RULES}
+    full["wellformed"] = full.pop("wellformed_all")
+    return {
+        **full,
+        "kept": mean(s.kept for s in scores),
+        "taste": mean(s.taste for s in scores),
+        "gold": mean(s.gold for s in scores),
+    }
+
+
+def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) -> dict[str, float]:
+    """The report card of an assistant on the fixed held-out requests, at temperature 0.8.
+
+    Kind of dish and identity are measured apart, on requests of their own.
+    """
+    chat, rng = Chat(tokenizer), random.Random(seed)
+    requests = kitchen.held_out_requests(n)
+    answers = ask(model, chat, [r.text(rng) for r in requests], seed=seed)
+    figures = summary(judge_all(requests, chat, answers))
+    kinds = kitchen.held_out_requests(max(10, n // 3), seed=7, kinds=True)
+    answers = ask(model, chat, [r.text(rng) for r in kinds], seed=seed)
+    figures["kind"] = mean(s.kind for s in judge_all(kinds, chat, answers))
+    who = [Request(identity=True)] * max(8, n // 10)
+    answers = ask(model, chat, [r.text(rng) for r in who], seed=seed)
+    figures["identity"] = mean(s.wellformed for s in judge_all(who, chat, answers))
+    return figures
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: tune the base, judge the assistant.  Returns figures for the report."""
+    start = time.monotonic()
+    model, tokenizer, _ = lab.latest("base", mine=False)
+    job = tune(lab, model, tokenizer, on_step=on_step)
+    trained = time.monotonic() - start
+    figures = evaluate(model, tokenizer)
+    return {**figures, "steps": job.steps, "train_seconds": trained,
+            "seconds": time.monotonic() - start}  # fmt: skip

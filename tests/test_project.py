@@ -1,0 +1,237 @@
+"""The project as a whole: what it asks for, how its rooms hang together, what notebooks hold."""
+
+import ast
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import tokenize
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "llmlab"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SERIES = {
+    "01_data",
+    "02_tokenization",
+    "03_embedding",
+    "04_pretraining",
+    "05_sft",
+    "06_reward",
+    "07_rl",
+}
+
+
+# --- What it asks for -----------------------------------------------------------------------
+
+COLAB = {
+    "torch": "2.11.0",
+    "numpy": "2.1.3",
+    "matplotlib": "3.10.0",
+    "ipywidgets": "7.7.1",
+    "anywidget": "0.9.21",
+}
+
+
+def requirements() -> dict[str, str]:
+    """Name → lower bound."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    found = [re.fullmatch(r"([a-z]+)>=([\d.]+)", line) for line in lines]
+    assert all(found), "requirements.txt holds names with lower bounds and nothing else"
+    return {match[1]: match[2] for match in found}
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def test_requirements_name_the_six_packages_and_admit_colab():
+    bounds = requirements()
+    assert {"jupyterlab", "torch", "tiktoken", "matplotlib", "ipywidgets", "nbval"} <= bounds.keys()
+    for name, version in COLAB.items():
+        assert numbers(bounds[name]) <= numbers(version), name
+
+
+def test_constraints_pin_every_package_that_is_asked_for():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dev = {re.match(r"[a-z]+", line)[0] for line in project["optional-dependencies"]["dev"]}
+    assert requirements().keys() | dev <= pins.keys()
+    assert all(numbers(pins[n]) >= numbers(low) for n, low in requirements().items())
+    assert pins["torch"] == "2.13.0"
+    assert project["requires-python"] == ">=3.11"
+
+
+def test_top_level_names():
+    names = {"README.md", "requirements.txt", "notebooks", "llmlab", "data", "tests", "LICENSE"}
+    assert {name for name in names if not (ROOT / name).exists()} == set()
+
+
+# --- How its rooms hang together ------------------------------------------------------------
+
+
+def code_lines(source: str) -> int:
+    """Lines that hold code: not blank, not a comment, not part of a docstring."""
+    silent = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in silent:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def test_the_count_of_code_lines():
+    source = (
+        '"""Two\nlines."""\n\nx = 1  # one\n# none\ndef f():\n    "None."\n    return """a\nb"""\n'
+    )
+    assert code_lines(source) == 4
+
+
+def test_core_is_at_most_400_lines_of_at_most_100_columns():
+    sources = {path.name: path.read_text() for path in (PACKAGE / "core").glob("*.py")}
+    counts = {name: code_lines(source) for name, source in sources.items()}
+    print(counts, sum(counts.values()))
+    assert sum(counts.values()) <= 400, counts
+    for name, source in sources.items():
+        assert max(map(len, source.splitlines()), default=0) <= 100, name
+
+
+LAYERS = [
+    {"core"},
+    {"kitchen", "artifacts", "hub", "lab"},
+    {"scale"},
+    {"stages"},
+    {"widgets", "classroom"},
+    {"cli", "install", "__main__"},
+]
+
+
+def layer(module: str) -> int:
+    """How far to the left a module of llmlab stands; core is 0."""
+    room = module.split(".")[1]
+    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports anywhere in it."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            inside = base == "llmlab" or base.startswith("llmlab.")
+            names |= {f"{base}.{a.name}" for a in node.names} if inside else {base}
+    return names
+
+
+def modules() -> list[Path]:
+    return [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    here = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    ours = {name for name in imported(path) if name.startswith("llmlab.")} - {"llmlab.__version__"}
+    if here == 0:
+        others = {name.split(".")[0] for name in imported(path) - ours}
+        assert others - sys.stdlib_module_names <= {"torch", "regex", "tiktoken"}
+        assert all(name.startswith("llmlab.core") for name in ours)
+    assert {name for name in ours if layer(name) > here} == set()
+
+
+def test_set_up_needs_nothing_but_the_standard_library():
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import llmlab.cli, llmlab.install"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def test_import_is_light():
+    code = "import sys, llmlab, llmlab.cli; assert not {'torch', 'numpy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import llmlab"], check=True, cwd=ROOT)
+    assert time.perf_counter() - start < 1
+
+
+# --- What its notebooks hold ----------------------------------------------------------------
+
+
+def saved(path: Path) -> list[dict]:
+    return json.loads(path.read_text("utf-8"))["cells"]
+
+
+def test_each_source_has_its_notebook():
+    sources = {path.stem for path in (ROOT / "notebooks" / "src").glob("*.py")}
+    assert sources == {path.stem for path in NOTEBOOKS}
+    assert sources >= SERIES
+
+
+notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@notebooks
+def test_notebook_is_in_step_with_its_source(path, build):
+    source = path.parent / "src" / f"{path.stem}.py"
+    assert build.source_cells(path) == build.source_cells(source), "run `make notebooks`"
+    for key in ("minutes", "budget_s"):
+        assert build.read(path).metadata.llmlab[key] == build.read(source).metadata.llmlab[key] > 0
+
+
+@notebooks
+def test_notebook_was_run_and_saved_tidily(path):
+    assert path.stat().st_size < 2_000_000
+    for number, cell in enumerate(saved(path)):
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["execution_count"], f"cell {number} was not run"
+        assert len("".join(cell["source"]).splitlines()) <= 20, f"cell {number} is too long"
+        kinds = {output["output_type"] for output in cell["outputs"]}
+        assert "error" not in kinds, f"cell {number} failed"
+        if "source-text" in cell["metadata"].get("tags", []):
+            assert not kinds, f"cell {number} keeps a text of others"
+
+
+# --- What nobody should find in it ----------------------------------------------------------
+
+# Written in pieces, so that this file does not hold them itself.
+PLACES = [f"/{name}/" for name in ("root", "work/main", "work/shared", "tmp/w", "opt/pypi")]
+INDEXES = ["pypi" + ".org", "python" + "hosted.org"]
+
+
+def texts() -> list[Path]:
+    """The files that belong to the project, as git sees them."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    kinds = {".py", ".js", ".md", ".ipynb", ".txt", ".toml", ".json", ""}
+    paths = [ROOT / name for name in names.splitlines()]
+    return [path for path in paths if path.suffix in kinds and path.is_file()]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: git cannot list the files")
+def test_no_path_of_a_machine_and_no_package_index_is_named():
+    found = [
+        (path.relative_to(ROOT), word)
+        for path in texts()
+        for word in PLACES + INDEXES
+        if word in path.read_text("utf-8", errors="ignore")
+    ]
+    assert found == []
