@@ -28,4 +28,6 @@ def setup(
     """
     from llmlab import lab
 
-    return lab.setup(profile=profile, minutes=minutes, seed=seed, runs_dir=runs_dir)
+    made = lab.setup(profile=profile, minutes=minutes, seed=seed, runs_dir=runs_dir)
+    print(made.card())
+    return made

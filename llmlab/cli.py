@@ -6,6 +6,7 @@ Only the standard library is imported here; a command imports what it needs when
 import argparse
 import os
 import sys
+import time
 
 from llmlab import __version__
 from llmlab.artifacts import LabError
@@ -26,22 +27,326 @@ def lab(args: argparse.Namespace) -> int:
     return install.lab(args.options)
 
 
+def doctor(args: argparse.Namespace) -> int:
+    """What this machine is, what is cached, what each stage may take."""
+    from llmlab import artifacts
+
+    made = _lab(args)
+    print(made.card())
+    os.environ["LLMLAB_OFFLINE"] = "1"  # to look, not to fetch
+    for row in artifacts.fetch_all():
+        print(f"  {row['name']:<14} {row['status']:<8} {row['message']}")
+    for name in ("base", "sft", "reward", "ppo", "grpo"):
+        print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
+    minutes = sum(made.seconds(s) for s in ("pretraining", "sft", "reward", "grpo", "ppo")) / 60
+    print(f"  the whole line: about {minutes + 2:.0f} minutes")
+    return 0
+
+
+def data(args: argparse.Namespace) -> int:
+    """`data fetch`: bring the sources and show what they are."""
+    from llmlab import artifacts
+
+    rows = artifacts.fetch_all(args.names or None)
+    counts = _counts()
+    print(f"{'source':<14}{'status':<10}{'documents':>10}{'MB':>8}{'tokens':>10}  licence")
+    for row in rows:
+        documents, tokens = counts(row["name"])
+        size = (row["bytes"] or 0) / 1e6
+        print(f"{row['name']:<14}{row['status']:<10}{documents:>10}{size:>8.1f}{tokens:>10}"
+              f"  {row['licence']}")  # fmt: skip
+        if row["message"]:
+            print(f"{'':<14}{row['message']}")
+    return 0
+
+
+def _counts():
+    """A function: source name -> (documents, tokens of the shipped tokenizer), as text."""
+    from llmlab import lab
+    from llmlab.stages import data
+
+    made = lab.setup("class")
+    encoding = made.tokenizer().to_tiktoken() if made.shipped("base").exists() else None
+
+    def count(name: str) -> tuple[str, str]:
+        if name not in made.profile.sources:
+            return "", ""
+        documents, _ = data.read_source(name)
+        texts = [d.text() if isinstance(d, data.Recipe) else d for d in documents]
+        if encoding is None:
+            return str(len(texts)), ""
+        tokens = sum(map(len, encoding.encode_ordinary_batch(texts, num_threads=2)))
+        return str(len(texts)), f"{tokens / 1e6:.2f} M"
+
+    return count
+
+
+def run(args: argparse.Namespace) -> int:
+    """The line without a notebook; figures go to report.json and to --json."""
+    import importlib
+
+    made, start = _lab(args), time.monotonic()
+    stages = args.stages or list(lab_module().STAGES)
+    for name in stages:
+        if name not in lab_module().STAGES:
+            known = ", ".join(lab_module().STAGES)
+            raise LabError(f"There is no stage {name!r}; the stages are {known}.")
+    if args.seeds < 1:
+        raise LabError("--seeds counts runs, so it is 1 or more; nothing was done.")
+    print(made.card())
+    report = {}
+    for name in stages:
+        module = importlib.import_module(f"llmlab.stages.{name}")
+        figures = module.run(made)
+        if args.controls and hasattr(module, "controls"):
+            figures |= module.controls(made, figures["steps"])
+        if name in SEEDED and args.seeds > 1:
+            figures |= _spread([figures, *_other_seeds(args, made, name)])
+        report[name] = figures
+        made.report(name, figures)
+        print(_table(name, figures))
+        if args.ship:
+            _ship(made, name)
+    report["total"] = {"seconds": time.monotonic() - start, "peak_mb": peak_mb()}
+    made.report("total", report["total"])
+    print(_table("total", report["total"]))
+    _write_json(args, report)
+    return 0
+
+
+MAKES = {"pretraining": ["base"], "sft": ["sft"], "reward": ["reward"], "rl": ["grpo", "ppo"]}
+
+
+def _ship(made, stage: str) -> None:
+    """Keep what a stage made as the project's checkpoints, for maintainers."""
+    from llmlab.stages import report
+
+    command = " ".join(["python -m llmlab", *sys.argv[1:]])
+    for name in MAKES.get(stage, []):
+        print(f"  shipped: {report.ship(made, name, command).name}")
+
+
+SEEDED = ("sft", "reward", "rl")  # the stages that --seeds repeats
+
+
+def _other_seeds(args: argparse.Namespace, made, name: str) -> list[dict]:
+    """The figures of a stage with the next seeds, each with runs of its own."""
+    import importlib
+    from dataclasses import replace
+
+    module = importlib.import_module(f"llmlab.stages.{name}")
+    others = [
+        replace(made, seed=made.seed + i, runs=made.runs / f"seed-{made.seed + i}")
+        for i in range(1, args.seeds)
+    ]
+    return [module.run(other) for other in others]
+
+
+def _spread(runs: list[dict]) -> dict:
+    """Mean and worst over the seeds of every figure that is a share or a gain."""
+    out = {"seeds": len(runs)}
+    for key, value in runs[0].items():
+        if isinstance(value, float) and "seconds" not in key:
+            values = [r[key] for r in runs]
+            out |= {f"{key}_mean": sum(values) / len(values), f"{key}_worst": min(values)}
+    return out
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    """Pretrain on a text of one's own."""
+    from pathlib import Path
+
+    from llmlab.stages import pretraining
+
+    if args.seconds is not None and not args.seconds > 0:
+        raise LabError("--seconds must be more than 0; nothing was done.")
+    made = _lab(args)
+    made.minutes = args.seconds / 60 if args.seconds else made.minutes
+    text = pretraining.read_text(Path(args.text))
+    figures = pretraining.pretrain_text(
+        made, text, args.tokenizer, Path(args.out), vocab_size=args.vocab_size
+    )
+    print(_table("pretraining", figures))
+    model, tokenizer, _ = made.load(Path(args.out) / "model.safetensors")
+    print(pretraining.sample_text(model, tokenizer, prompt=text[:20]))
+    _write_json(args, figures)
+    return 0
+
+
+def sample(args: argparse.Namespace) -> int:
+    """Let a base model go on writing."""
+    from llmlab.stages.pretraining import sample_text
+
+    model, tokenizer, _ = _model(args, "base")
+    _check_sampling(args)
+    print(sample_text(model, tokenizer, args.prompt, args.tokens, args.temperature, args.seed))
+    return 0
+
+
+def chat(args: argparse.Namespace) -> int:
+    """Talk to an assistant, a line at a time, until an empty line."""
+    from llmlab.stages.sft import Chat, ask
+
+    model, tokenizer, _ = _model(args, "grpo")
+    _check_sampling(args)
+    talk, turn = Chat(tokenizer), 0
+    print('Ask me, for example "I have chicken and lemon."; an empty line ends.')
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            return 0
+        if not line:
+            return 0
+        turn += 1
+        line = line[:400]  # far more than a request needs, less than the model's context
+        print(talk.read(ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]))
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write a model in the Hugging Face format."""
+    from pathlib import Path
+
+    from llmlab import hub
+
+    model, tokenizer, _ = _model(args, "grpo")
+    hub.save_hf(model, tokenizer, Path(args.folder))
+    print(f"Written to {args.folder}.")
+    return 0
+
+
+# --- What the commands share ----------------------------------------------------------------
+
+
+def lab_module():
+    from llmlab import lab
+
+    return lab
+
+
+def _lab(args: argparse.Namespace):
+    """The Lab that the common options describe."""
+    profile = args.profile or os.environ.get("LLMLAB_PROFILE", "class")
+    if args.toy and not profile.endswith("-toy"):
+        profile += "-toy"
+    for name in ("budget_minutes", "steps"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise LabError(f"--{name.replace('_', '-')} must be more than 0; nothing was done.")
+    made = lab_module().setup(profile, args.budget_minutes, args.seed, args.runs_dir)
+    made.steps = args.steps
+    return made
+
+
+def _model(args: argparse.Namespace, default: str):
+    """The model of --model: a stage's name, or a file."""
+    from pathlib import Path
+
+    made, name = _lab(args), args.model or default
+    if Path(name).suffix:
+        return made.load(Path(name))
+    return made.latest(name)
+
+
+def _check_sampling(args: argparse.Namespace) -> None:
+    if not 0 <= args.temperature < float("inf"):
+        raise LabError("--temperature must be 0 or more; nothing was done.")
+
+
+def _write_json(args: argparse.Namespace, report: dict) -> None:
+    if args.json:
+        from llmlab import artifacts
+
+        artifacts.write_json(args.json, report)
+
+
+def _table(name: str, figures: dict) -> str:
+    rows = [
+        f"  {name}.{key:<28} {value:.4g}" if isinstance(value, float)
+        else f"  {name}.{key:<28} {value}"
+        for key, value in figures.items()
+        if isinstance(value, int | float | str)
+    ]  # fmt: skip
+    return "\n".join(rows)
+
+
+def peak_mb() -> float | None:
+    """The most memory that this process has held, in MB; None where it cannot be told."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands; each sets `run`, a function of its arguments that returns the exit code."""
     top = argparse.ArgumentParser(prog="python -m llmlab", description="A language model, whole.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    help_torch = "URL of a package index for torch alone, else TORCH_INDEX"
+    common = _common()
 
-    command = commands.add_parser("setup", help="make .venv, install, fetch the data")
+    def add(function, text: str, name: str | None = None, parents=(common,), **defaults):
+        command = commands.add_parser(name or function.__name__, help=text, parents=parents)
+        command.set_defaults(run=function, **defaults)
+        return command
+
+    torch_index = argparse.ArgumentParser(add_help=False)
+    torch_index.add_argument(
+        "--torch-index",
+        default=os.environ.get("TORCH_INDEX"),
+        help="URL of a package index for torch alone, else TORCH_INDEX",
+    )
+    command = add(setup, "make .venv, install, fetch the data", parents=[torch_index])
     command.add_argument("--dev", action="store_true", help="install what the tests need, too")
-    command.add_argument("--torch-index", default=os.environ.get("TORCH_INDEX"), help=help_torch)
-    command.set_defaults(run=setup)
+    add(lab, "set up, then open JupyterLab on the notebooks", parents=[torch_index],
+        takes_options=True)  # fmt: skip
+    add(doctor, "this machine, what is cached, expected minutes")
 
-    command = commands.add_parser("lab", help="set up, then open JupyterLab on the notebooks")
-    command.add_argument("--torch-index", default=os.environ.get("TORCH_INDEX"), help=help_torch)
-    command.set_defaults(run=lab, takes_options=True)
+    command = add(data, "data fetch: bring the sources, print a table")
+    command.add_argument("what", choices=["fetch"])
+    command.add_argument("names", nargs="*", metavar="SOURCE")
+
+    command = add(run, "run the whole line, or the named stages")
+    command.add_argument("stages", nargs="*", metavar="STAGE")
+    command.add_argument("--controls", action="store_true", help="also what SFT is compared with")
+    command.add_argument("--ship", action="store_true", help="keep the runs in data/checkpoints")
+    command.add_argument("--seeds", type=int, default=1, help="repeat sft, reward and rl")
+
+    command = add(pretrain, "train on a text of your own")
+    command.add_argument("--text", required=True, metavar="FILE")
+    command.add_argument("--tokenizer", choices=["char", "bpe", "gpt2"], default="bpe")
+    command.add_argument("--vocab-size", type=int, default=1024)
+    command.add_argument("--seconds", type=float, default=None)
+    command.add_argument("--out", required=True, metavar="DIR")
+
+    for function, text in ((sample, "let a base model write"), (chat, "talk to an assistant")):
+        command = add(function, text)
+        command.add_argument("--model", help="base, sft, grpo, ppo, or a .safetensors file")
+        command.add_argument("--temperature", type=float, default=0.7)
+        if function is sample:
+            command.add_argument("--prompt", default="")
+            command.add_argument("--tokens", type=int, default=150)
+
+    command = add(export, "export --to hf DIR: write the Hugging Face format")
+    command.add_argument("--to", choices=["hf"], default="hf")
+    command.add_argument("--model", help="base, sft, grpo, ppo, or a .safetensors file")
+    command.add_argument("folder", metavar="DIR")
     return top
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options that every command on models and data takes."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--profile", help="class (the default) or full, else LLMLAB_PROFILE")
+    common.add_argument("--toy", action="store_true", help="shrink the profile to seconds")
+    common.add_argument("--seed", type=int, default=1337)
+    common.add_argument("--runs-dir", help="where runs are kept, else LLMLAB_RUNS")
+    common.add_argument("--budget-minutes", type=float, help="for each loop, instead of its own")
+    common.add_argument("--steps", type=int, help="for each loop, instead of any budget")
+    common.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    return common
 
 
 def main(argv: list[str]) -> int:

@@ -177,13 +177,19 @@ class Lab:
         """The slow-cooked checkpoint of that name, which comes with the project."""
         return artifacts.data_dir() / "checkpoints" / f"{name}.safetensors"
 
+    def _comparable(self) -> list[dict]:
+        """Shapes that a run of the learner's own may have: the profile's, or the shipped base's."""
+        base = self.shipped("base")
+        shipped = [artifacts.read_meta(base)["config"]] if base.exists() else []
+        return [asdict(self.profile.model), *shipped]
+
     def latest(self, name: str, mine: bool = True) -> tuple[Transformer, BPE, dict]:
         """The learner's own finished run of `name` (base, sft, ...) where it is comparable, else
         the shipped checkpoint; says which.  Raises LabError when there is neither."""
         own = self.path(name)
         if mine and own.exists():
             meta = artifacts.read_meta(own)
-            if meta.get("config") == asdict(self.profile.model) and meta["step"] == meta["steps"]:
+            if meta.get("config") in self._comparable() and meta["step"] == meta["steps"]:
                 print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
                 model, tokenizer, meta = self.load(own)
                 return model, tokenizer, {**meta, "own": True}
@@ -193,10 +199,26 @@ class Lab:
         model, tokenizer, meta = self.load(self.shipped(name))
         return model, tokenizer, {**meta, "own": False}
 
+    def tokenizer(self) -> BPE:
+        """The learner's own tokenizer of notebook 02, else the shipped base's (the same merges,
+        unless the data differ)."""
+        own = self.runs / "tokenizer.json"
+        if own.exists():
+            return unpack_tokenizer(artifacts.read_json(own))
+        return unpack_tokenizer(artifacts.read_meta(self.shipped("base"))["tokenizer"])
+
+    def report(self, stage: str, figures: dict) -> dict:
+        """Put a stage's figures under its key in this run's report.json; returns the whole."""
+        path = self.runs / "report.json"
+        whole = artifacts.read_json(path) if path.exists() else {}
+        whole[stage] = {**whole.get(stage, {}), **figures}
+        artifacts.write_json(path, whole)
+        return whole
+
     def card(self) -> str:
         """What this machine is and what each stage may take."""
         p = self.profile
-        where = torch.cuda.get_device_name() if self.device == "cuda" else _cpu_name()
+        where = torch.cuda.get_device_name() if self.device == "cuda" else cpu_name()
         parts = [
             f"llmlab, profile {p.name}, seed {self.seed}",
             f"  {where}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
@@ -255,7 +277,8 @@ def _short(path: Path) -> str:
     return here.replace(root, "llmlab").replace(home, "~")
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name and how many the machine has."""
     info = Path("/proc/cpuinfo")
     names = [x for x in info.read_text().splitlines() if "model name" in x] if info.exists() else []
     return f"{names[0].split(':')[1].strip() if names else 'CPU'} x {os.cpu_count()}"

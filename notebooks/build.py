@@ -11,8 +11,12 @@ A source is text (py:percent).  Its header says what the notebook costs:
     #     budget_s: 180    of computing; a run over 1.5 times as long fails the tests
     # ---
 
-Two builds of one source differ only where its numbers do: cell ids and metadata are fixed.  Cells
-tagged `source-text` quote texts of others and are saved without output.
+Two builds of one source differ only where its numbers do: cell ids and metadata are fixed.  A cell
+that quotes texts of others begins with
+
+    # %% tags=["source-text"]
+
+and is saved without output, under a markdown cell that says so.
 """
 
 import argparse

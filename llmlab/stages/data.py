@@ -12,6 +12,7 @@ import json
 import random
 import sysconfig
 import textwrap
+import time
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -321,3 +322,15 @@ class Mixture:
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(k))
             self._shard = (k, rows[order])
         return self._shard[1][i * batch : (i + 1) * batch].long()
+
+
+def run(lab, on_step=None) -> dict:
+    """The stage: read, clean, free of twins, split.  Returns figures for the report."""
+    start = time.monotonic()
+    corpus = load_corpus(lab.profile.sources)
+    totals = {
+        key: sum(f[key] for f in corpus.figures.values())
+        for key in ("documents", "twins", "bytes", "training_documents", "held_out_documents")
+    }
+    return {**totals, "hash": corpus.hash(), "sources": corpus.figures,
+            "seconds": time.monotonic() - start}  # fmt: skip

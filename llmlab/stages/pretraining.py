@@ -1,18 +1,23 @@
 """Stage 4, pretraining: predict the next id, everywhere, for most of the bill."""
 
 import math
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from llmlab import artifacts
+from llmlab.artifacts import LabError
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.sampling import generate
-from llmlab.core.tokenizer import BPE
+from llmlab.core.tokenizer import BPE, train_bpe
 from llmlab.lab import Lab
 from llmlab.stages import loop
 from llmlab.stages.data import Corpus, Mixture, load_corpus
+from llmlab.stages.tokenization import from_tiktoken, get_encoding
 
 SNAPSHOTS = 12
 
@@ -58,42 +63,140 @@ def snapshot_steps(steps: int) -> list[int]:
     return sorted({round(steps ** (i / (SNAPSHOTS - 1))) for i in range(SNAPSHOTS)})
 
 
+class Rows:
+    """Random windows of one long text; `batch` is a pure function of seed and step."""
+
+    def __init__(self, ids: list[int], seed: int):
+        self.ids, self.seed = torch.tensor(ids), seed
+
+    def batch(self, step: int, batch: int, seq_len: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        starts = torch.randint(len(self.ids) - seq_len, (batch,), generator=generator)
+        return torch.stack([self.ids[s : s + seq_len + 1] for s in starts])
+
+
 def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=False) -> loop.Job:
     """Train a model of the profile's size from random weights on the profile's mixture.
 
     Resumes a run of the same name, seed and data.  snapshots: keep the token matrix at
     log-spaced steps beside the checkpoint.
     """
-    profile, corpus = lab.profile, load_corpus(lab.profile.sources)
-    mixture = Mixture(corpus, tokenizer.to_tiktoken(), profile.mixture, lab.seed)
-    model = lab.build()
-    optimizer = Optimizer(model.named_parameters(), profile.muon_lr, profile.adam_lr)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
-    job.meta = {"stage": "pretraining", "seed": lab.seed, "data": corpus.hash()}
+    corpus = load_corpus(lab.profile.sources)
+    mixture = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
+    job = _job(lab, lab.build(), tokenizer, lab.path(name), corpus.hash())
+    _train(lab, job, mixture, on_step, snapshots)
+    return job
+
+
+def _job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
+    optimizer = Optimizer(model.named_parameters(), lab.profile.muon_lr, lab.profile.adam_lr)
+    meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
+    return loop.Job(model, tokenizer, optimizer, path, meta=meta)
+
+
+def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
+    """The pretraining loop: read rows, score every next id, step."""
+    profile, model = lab.profile, job.model
 
     def one_step(step: int) -> dict:
-        ids = mixture.batch(step, profile.pretraining_batch, profile.seq_len).to(lab.device)
-        loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])
+        ids = rows.batch(step, profile.pretraining_batch, profile.seq_len).to(lab.device)
+        loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])  # (B, T) in, (B, T) to guess
         loss.backward()
-        norm = optimizer.step(learning_rate(step, job.steps or 10**9))
+        norm = job.optimizer.step(learning_rate(step, job.steps or 10**9))
         return {"loss": loss.item(), "grad_norm": round(norm, 4), "tokens": ids[:, 1:].numel()}
 
     def keep_snapshot(job: loop.Job) -> None:
-        if job.step in wanted:
-            path = lab.runs / f"{name}-snapshots" / f"{job.step:07d}.safetensors"
+        if job.step in snapshot_steps(job.steps):
+            path = job.path.with_name(f"{job.path.stem}-snapshots") / f"{job.step:07d}.safetensors"
             embedding = model.embed.weight.detach().bfloat16().cpu()
             artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "pretraining", one_step, job)
-    wanted = set(snapshot_steps(job.steps))
     loop.run(job, one_step, on_step, "pretraining", keep_snapshot if snapshots else None)
-    return job
 
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):
     """Let a base model go on writing after `prompt`."""
-    ids = [tokenizer.special("<|end|>"), *tokenizer.encode(prompt)]
+    ids = [tokenizer.special("<|end|>"), *tokenizer.encode(prompt)][
+        -model.config.max_seq_len // 2 :
+    ]
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     out = generate(model, [ids], n, temperature, top_p=0.95, stop=ids[0], generator=generator)
     return prompt + tokenizer.decode(out[0]).removesuffix("<|end|>")
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: train live from random weights, then measure the slow-cooked base as well."""
+    start, tokenizer = time.monotonic(), lab.tokenizer()
+    job = pretrain(lab, tokenizer, on_step=on_step, snapshots=True)
+    trained, corpus = time.monotonic() - start, load_corpus(lab.profile.sources)
+    n_parameters = sum(p.numel() for p in job.model.parameters())
+    tokens = sum(r["tokens"] for r in job.log)
+    figures = {
+        "val_bpb": held_out_bpb(lab, job.model, tokenizer, corpus),
+        "parameters": n_parameters,
+        "tokens": tokens,
+        "steps": job.steps,
+        "train_flops": 6 * n_parameters * tokens,
+        "tokens_per_s": tokens / trained,
+        "train_seconds": trained,
+    }
+    if lab.shipped("base").exists():
+        base, tokenizer, _ = lab.load(lab.shipped("base"))
+        figures["base_val_bpb"] = held_out_bpb(lab, base, tokenizer, corpus)
+    return {**figures, "seconds": time.monotonic() - start}
+
+
+# --- A text of one's own --------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """A user's UTF-8 text.  Raises LabError when it is not there, empty, or not text."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}); nothing was done.") from None
+    except UnicodeDecodeError as error:
+        raise LabError(
+            f"{path} is not UTF-8 text: byte {error.start} fits no character. Save it as UTF-8 "
+            "and try again; nothing was done."
+        ) from None
+    if "\0" in text:
+        raise LabError(f"{path} holds NUL bytes, so it is no text; nothing was done.")
+    if not text.strip():
+        raise LabError(f"{path} is empty; give a text of some thousand characters.")
+    return text
+
+
+def text_tokenizer(kind: str, text: str, vocab_size: int) -> BPE:
+    """char: one id a byte; bpe: trained on the text; gpt2: GPT-2's merges."""
+    if kind == "char":
+        return BPE(())
+    if kind == "gpt2":
+        return from_tiktoken(get_encoding("gpt2"))
+    try:
+        return train_bpe(text, vocab_size)
+    except ValueError as error:
+        raise LabError(f"No tokenizer could be trained: {error}.") from None
+
+
+def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on_step=None):
+    """Pretrain on a text of one's own; the last twentieth is held out.  Returns figures.
+
+    Run again on the same `out` it resumes, and ends as if it had never stopped.
+    """
+    cut = int(0.95 * len(text))
+    tokenizer = text_tokenizer(kind, text[:cut], vocab_size)
+    ids, profile = tokenizer.to_tiktoken().encode_ordinary(text[:cut]), lab.profile
+    if len(ids) <= profile.seq_len + 1:
+        raise LabError(
+            f"The text has {len(ids)} tokens, and the model reads {profile.seq_len + 1} at a time. "
+            "Give a longer text, or --tokenizer char; nothing was done."
+        )
+    rows = Rows(ids, lab.seed)
+    model = lab.build(replace(profile.model, vocab_size=tokenizer.vocab_size))
+    job = _job(lab, model, tokenizer, out / "model.safetensors", artifacts.text_hash(text))
+    _train(lab, job, rows, on_step)
+    val = bits_per_byte(model, tokenizer, [text[cut:]], window=profile.seq_len)
+    return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}

@@ -5,10 +5,11 @@ answer's ids are learned.  Cards are made new for every batch, with foods swappe
 families, so that reading the request is the only way to be right.
 """
 
+import copy
 import random
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import torch
@@ -228,3 +229,15 @@ def run(lab: Lab, on_step=None) -> dict:
     figures = evaluate(model, tokenizer)
     return {**figures, "steps": job.steps, "train_seconds": trained,
             "seconds": time.monotonic() - start}  # fmt: skip
+
+
+def controls(lab: Lab, steps: int) -> dict:
+    """What the swaps and the base are good for: the same steps without each, and half of them."""
+    base, tokenizer, _ = lab.latest("base", mine=False)
+    scratch = lab.build(base.config)
+    half = copy.deepcopy(base)
+    tune(replace(lab, steps=steps), base, tokenizer, "sft-without-swaps", swap_rate=0.0)
+    tune(replace(lab, steps=steps), scratch, tokenizer, "sft-from-scratch")
+    tune(replace(lab, steps=steps // 2), half, tokenizer, "sft-half")
+    names = {"without_swaps": base, "from_scratch": scratch, "in_half_the_steps": half}
+    return {f"kept_{name}": evaluate(m, tokenizer)["kept"] for name, m in names.items()}

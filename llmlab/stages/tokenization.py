@@ -4,13 +4,14 @@ import gzip
 import hashlib
 import os
 import random
+import time
 from functools import cache
 
 import tiktoken
 
 from llmlab import artifacts
-from llmlab.core.tokenizer import BPE, train_bpe
-from llmlab.lab import Lab
+from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
+from llmlab.lab import Lab, pack_tokenizer
 from llmlab.stages.data import Corpus, card_layout, load_corpus
 
 # tiktoken finds a file in its cache under the SHA-1 of the address it would download it from.
@@ -81,3 +82,47 @@ def training_text(corpus: Corpus, seed: int = 1337) -> str:
 def train_tokenizer(lab: Lab) -> BPE:
     """The line's byte-level BPE, from the training part of the corpus alone."""
     return train_bpe(training_text(load_corpus(lab.profile.sources)), lab.profile.model.vocab_size)
+
+
+def from_tiktoken(encoding: tiktoken.Encoding, specials: tuple[str, ...] = SPECIALS) -> BPE:
+    """A tiktoken encoding as our BPE: the same merges with the same ids from 256 on, with the
+    single bytes in their natural order and our special tokens at the end."""
+    ranks = encoding._mergeable_ranks
+    natural = {t: r if r >= 256 else t[0] for t, r in ranks.items()}
+    merges = []
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        if rank >= 256:
+            left, right = _last_merge(token, rank, ranks)
+            merges.append((natural[left], natural[right]))
+    return BPE(tuple(merges), encoding._pat_str, specials)
+
+
+def _last_merge(token: bytes, rank: int, ranks: dict[bytes, int]) -> list[bytes]:
+    """The two parts that a token was merged from: its bytes, merged by all earlier ranks."""
+    parts = [bytes([b]) for b in token]
+    while len(parts) > 2:
+        i = min(range(len(parts) - 1), key=lambda j: _rank(parts, j, rank, ranks))
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
+
+
+def _rank(parts: list[bytes], j: int, limit: int, ranks: dict[bytes, int]) -> int:
+    rank = ranks.get(parts[j] + parts[j + 1], limit)
+    return rank if rank < limit else 1 << 60
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: train the line's tokenizer, keep it, measure it on held-out recipes."""
+    start = time.monotonic()
+    bpe = train_tokenizer(lab)
+    seconds = time.monotonic() - start
+    artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
+    texts = [r.text() for r in load_corpus(lab.profile.sources).held_out]
+    ids = bpe.to_tiktoken().encode_ordinary_batch(texts)
+    size = sum(len(t.encode()) for t in texts)
+    return {
+        "vocab_size": bpe.vocab_size,
+        "bytes_per_token": size / sum(map(len, ids)),
+        "train_seconds": seconds,
+        "seconds": time.monotonic() - start,
+    }

@@ -116,14 +116,18 @@ class Jupyter:
         self.contexts.clear()
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser; without one, an error in CI and one printed reason elsewhere."""
+def pytest_runtest_setup(item):
+    """Without a browser: an error in CI, one printed line elsewhere."""
     if not Path(CHROMIUM).exists():
         reason = "Chromium is missing (Debian: apt install chromium): no browser test was run"
         if os.environ.get("CI"):
             raise RuntimeError(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser that all tests share."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
