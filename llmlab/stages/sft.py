@@ -178,7 +178,9 @@ def ask(
     for i in range(0, len(order), batch):
         rows = order[i : i + batch]
         prompts = [chat.prompt(requests[j]) for j in rows]
-        outs = generate(model, prompts, MAX_ANSWER, temperature, stop=chat.end, generator=generator)
+        outs = generate(
+            model, prompts, MAX_ANSWER, chat.end, temperature=temperature, generator=generator
+        )
         for j, out in zip(rows, outs, strict=True):
             answers[j] = out
     return answers

@@ -1,0 +1,78 @@
+"""The optimiser: its schedule, AdamW against torch's, Muon by what it promises."""
+
+import pytest
+import torch
+from torch import nn
+
+from llmlab.core.optim import Optimizer, learning_rate, orthogonalize
+
+
+def test_the_schedule_rises_stays_and_falls():
+    factors = [learning_rate(s, 100, warmup=0.1, cooldown=0.5) for s in range(100)]
+    assert factors[0] == pytest.approx(0.1) and factors[9] == 1
+    assert factors[9:51] == [1] * 42
+    assert factors[75] == pytest.approx(0.5) and factors[99] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 24), (2, 24, 8)])
+def test_orthogonalize_levels_the_singular_values(shape):
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)).float())
+    assert values.min() > 0.5 and values.max() < 1.35
+
+
+def test_adamw_equals_torch():
+    torch.manual_seed(0)
+    ours = nn.Linear(5, 3)
+    theirs = nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    mine = Optimizer(ours.named_parameters(), muon_lr=0, adam_lr=1e-2, weight_decay=0.1)
+    reference = torch.optim.AdamW(theirs.parameters(), 1e-2, (0.9, 0.95), weight_decay=0.1)
+    for _ in range(10):
+        x = torch.randn(4, 5)
+        ours(x).square().sum().backward()
+        mine.step(max_norm=1e9)
+        reference.zero_grad()
+        theirs(x).square().sum().backward()
+        reference.step()
+    assert torch.allclose(ours.weight, theirs.weight, atol=1e-6)
+    assert torch.allclose(ours.bias, theirs.bias, atol=1e-6)
+
+
+def block() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6)])})
+
+
+def train(module, optimizer, steps):
+    losses = []
+    for step in range(steps):
+        x = torch.randn(16, 6, generator=torch.Generator().manual_seed(optimizer.t))
+        y = module["blocks"][1](torch.tanh(module["blocks"][0](x)))
+        loss = (y - x.flip(1)).square().mean()
+        loss.backward()
+        optimizer.step(learning_rate(step, steps))
+        losses.append(loss.item())
+    return losses
+
+
+def test_muon_learns_and_state_carries_on_bit_for_bit():
+    module = block()
+    optimizer = Optimizer(module.named_parameters(), muon_lr=0.05)
+    losses = train(module, optimizer, 60)
+    assert losses[-1] < 0.5 * losses[0]
+
+    twin, resumed = block(), Optimizer(block().named_parameters())
+    twin.load_state_dict(module.state_dict())
+    resumed = Optimizer(twin.named_parameters(), muon_lr=0.05)
+    resumed.state = {k: v.clone() for k, v in optimizer.state.items()}
+    resumed.t = optimizer.t
+    assert train(module, optimizer, 5) == train(twin, resumed, 5)
+
+
+def test_gradients_are_clipped_and_cleared():
+    layer = nn.Linear(2, 2)
+    optimizer = Optimizer(layer.named_parameters(), muon_lr=0)
+    (layer(torch.ones(1, 2)).sum() * 1e6).backward()
+    assert optimizer.step() > 1e5
+    assert layer.weight.grad is None and torch.isfinite(layer.weight).all()

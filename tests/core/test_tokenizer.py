@@ -1,0 +1,98 @@
+"""The BPE against a textbook reference, the `tokenizers` library and tiktoken."""
+
+import json
+from collections import Counter
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmlab import artifacts
+from llmlab.core.tokenizer import PATTERN, SPECIALS, BPE, merge_pair, train_bpe
+
+RECIPES = json.loads((artifacts.data_dir() / "house" / "recipes.json").read_text("utf-8"))
+HOUSE = "\n".join(" ".join(r["ingredients"] + r["steps"]) for r in RECIPES.values())
+TEXTS = {
+    "recipes": HOUSE[:6000],
+    "code": "def add(a, b):\n    return a + b\n\n\nfor i in range(10):\n    print(add(i, i))\n" * 3,
+    "emoji and Chinese": "好吃的面条 🍜 好吃 🍜🍜 面条 naïve café 123456 12 ½ cup " * 4,
+}
+
+
+def textbook_merges(text: str, n: int) -> list[tuple[int, int]]:
+    """Count all pairs anew for every merge."""
+    words = [(list(w.encode()), c) for w, c in Counter(regex.findall(PATTERN, text)).items()]
+    merges = []
+    for new_id in range(256, 256 + n):
+        counts = Counter()
+        for ids, c in words:
+            for pair in zip(ids, ids[1:], strict=False):
+                counts[pair] += c
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        words = [(merge_pair(ids, best, new_id), c) for ids, c in words]
+        merges.append(best)
+    return merges
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_same_merges_as_the_textbook(name):
+    bpe = train_bpe(TEXTS[name], 256 + 35 + len(SPECIALS))
+    assert list(bpe.merges) == textbook_merges(TEXTS[name], 35)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_same_merges_as_tokenizers(name):
+    """Bytes are spelled as characters in the order of bytes, so that ties fall alike."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    def spell(data: bytes) -> str:
+        return "".join(chr(0x4E00 + b) for b in data)
+
+    alphabet = [chr(0x4E00 + b) for b in range(256)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + 35, initial_alphabet=alphabet, show_progress=False
+    )
+    words = [spell(w.encode()) for w in regex.findall(PATTERN, TEXTS[name])]
+    tokenizer.train_from_iterator([" ".join(words)], trainer)
+    vocabulary = tokenizer.get_vocab()
+    theirs = json.loads(tokenizer.to_str())["model"]["merges"]
+    ids = [tuple(vocabulary[part] for part in merge) for merge in theirs]
+    assert ids == list(train_bpe(TEXTS[name], 256 + 35 + len(SPECIALS)).merges)
+
+
+BPE_600 = train_bpe(HOUSE, 600)
+FAST = BPE_600.to_tiktoken()
+
+
+@given(st.text())
+@settings(max_examples=300, deadline=None)
+def test_round_trip_and_tiktoken_agree(text):
+    ids = BPE_600.encode(text)
+    assert ids == FAST.encode_ordinary(text)
+    assert BPE_600.decode(ids) == text
+
+
+def test_a_lone_surrogate_becomes_a_question_mark():
+    assert BPE_600.decode(BPE_600.encode("a\ud800b")) == "a?b"
+
+
+def test_special_tokens_in_text_stay_text():
+    for name in SPECIALS:
+        ids = BPE_600.encode(f"x{name}y")
+        assert BPE_600.special(name) not in ids
+        assert BPE_600.decode([BPE_600.special(name)]) == name
+
+
+def test_sizes():
+    assert BPE_600.vocab_size == 600 == len(BPE_600.token_bytes) + len(SPECIALS)
+    assert BPE(()).encode("é") == [0xC3, 0xA9]
+
+
+def test_sizes_that_cannot_be():
+    with pytest.raises(ValueError, match="at least 259"):
+        train_bpe("text", 100)
+    with pytest.raises(ValueError, match="supports a vocabulary of"):
+        train_bpe("a b c", 2048)
