@@ -5,6 +5,7 @@ Only the standard library is imported here; a command imports what it needs when
 
 import argparse
 import os
+import re
 import sys
 import time
 
@@ -121,7 +122,8 @@ def _ship(made, stage: str) -> None:
     """Keep what a stage made as the project's checkpoints, for maintainers."""
     from llmlab.stages import report
 
-    command = " ".join(["python -m llmlab", *sys.argv[1:]])
+    where = re.compile(r" --runs-dir[ =]\S+")  # a place on one machine only
+    command = where.sub("", " ".join(["python -m llmlab", *sys.argv[1:]]))
     for name in MAKES.get(stage, []):
         print(f"  shipped: {report.ship(made, name, command).name}")
 

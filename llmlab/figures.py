@@ -1,56 +1,121 @@
 """One style for every picture of the series: small, calm, legible on light and dark pages.
 
 Colours are told apart by colour-blind readers (Okabe & Ito 2008) and are never the only sign:
-bars stand in a fixed order, groups of points have shapes of their own.
+bars stand in a fixed order, groups of points have shapes of their own, lines their own strokes.
+Every figure is drawn on white paper of its own, so that a dark page does not swallow its text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX*<>hd8"
+STROKES = ("-", "--", "-.", ":")
 
 
-def axes(title: str = "", width: float = 6.0, height: float = 3.4):
-    """A figure with one pair of axes in the series' style, on paper of its own."""
+def axes(title: str = "", width: float = 6.0, height: float = 3.4, columns: int = 1):
+    """A figure with one pair of axes, or a row of them, in the series' style; sizes in inches."""
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"font.size": 9, "figure.dpi": 90, "savefig.facecolor": "white"})
-    figure, ax = plt.subplots(figsize=(width, height), facecolor="white", layout="constrained")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.set_title(title, loc="left", fontsize=10)
+    figure, ax = plt.subplots(
+        1, columns, figsize=(width, height), facecolor="white", layout="constrained"
+    )
+    for one in [ax] if columns == 1 else ax:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(alpha=0.25, linewidth=0.6)
+        one.set_axisbelow(True)
+    (ax if columns == 1 else ax[0]).set_title(title, loc="left", fontsize=10)
     return figure, ax
 
 
-def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str = ""):
-    """Groups of bars: name of a series -> its value for each label, in [0, 1] shown as per cent."""
+def bars(series: Mapping[str, Sequence[float]], labels: Sequence[str], title="", per_cent=True):
+    """Groups of bars: name of a series -> its value for each label.
+
+    per_cent: the values are shares in [0, 1]; else they are shown as they are.
+    """
     figure, ax = axes(title)
+    form = "{:.0%}" if per_cent else "{:.1f}"
     width = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
         places = [j + i * width for j in range(len(values))]
         drawn = ax.bar(places, values, width * 0.92, label=name, color=COLOURS[i])
-        ax.bar_label(drawn, [f"{v:.0%}" for v in values], fontsize=7, padding=1)
+        ax.bar_label(drawn, [form.format(v) for v in values], fontsize=7, padding=1)
     ax.set_xticks([j + 0.4 - width / 2 for j in range(len(labels))], labels)
-    ax.set_ylim(0, 1.15)
-    ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    top = 1 if per_cent else max(max(values) for values in series.values())
+    ax.set_ylim(0, 1.18 * top)
+    if per_cent:
+        ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     ax.legend(frameon=False, ncols=len(series), loc="upper right", fontsize=8)
     return finish(figure)
 
 
-def scatter(xs, ys, x_label: str, y_label: str, groups: Sequence[str], title: str = ""):
-    """Points, coloured and shaped by their group."""
-    figure, ax = axes(title, height=3.8)
-    for i, group in enumerate(dict.fromkeys(groups)):
-        chosen = [j for j, g in enumerate(groups) if g == group]
-        ax.scatter(
-            [xs[j] for j in chosen], [ys[j] for j in chosen], s=26, alpha=0.85, label=group,
-            color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-        )  # fmt: skip
+def shares(panels: Mapping[str, Mapping[str, tuple[float, str]]]):
+    """Lying bars, a panel beside the other: title -> {label: (per cent, what to write at it)}."""
+    figure, row = axes(width=7.6, height=2.6, columns=len(panels))
+    for i, (ax, (title, parts)) in enumerate(zip(row, panels.items(), strict=True)):
+        values = [value for value, _ in parts.values()]
+        drawn = ax.barh(list(parts), values, color=COLOURS[i], height=0.7)
+        ax.bar_label(drawn, [note for _, note in parts.values()], fontsize=8, padding=3)
+        ax.set_title(title, loc="left", fontsize=10)
+        ax.set_xlim(0, 1.6 * max(values))
+        ax.invert_yaxis()
+        ax.grid(False)
+        ax.set_xticks([])
+        ax.spines["bottom"].set_visible(False)
+    return finish(figure)
+
+
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label, y_label="",
+          title="", log_x=False, per_cent=False):  # fmt: skip
+    """Curves: name -> (xs, ys), each with its name at its end; per_cent: ys are in [0, 1]."""
+    figure, ax = axes(title)
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        stroke = {"color": COLOURS[i], "linestyle": STROKES[i % len(STROKES)]}
+        ax.plot(xs, ys, marker=MARKERS[i] if len(xs) < 40 else "", markersize=4, **stroke)
+        ax.annotate(name, (xs[-1], ys[-1]), (0, 6), textcoords="offset points", ha="right",
+                    fontsize=8, color=COLOURS[i])  # fmt: skip
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    ax.set_xscale("log" if log_x else "linear")
+    if per_cent:
+        ax.set_ylim(0, 1.12)
+        ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    return finish(figure)
+
+
+def scatter(
+    xs, ys, x_label: str, y_label: str, groups: Sequence[str], title="", names: Sequence[str] = ()
+):
+    """Points, coloured and shaped by their group, with their names where there are any."""
+    figure, ax = axes(title, width=7.5, height=5.5 if names else 3.8)
+    dots(ax, xs, ys, groups)
+    for x, y, name in zip(xs, ys, names, strict=bool(names)):
+        ax.annotate(name, (x, y), (3, 2), textcoords="offset points", fontsize=6)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return finish(figure)
+
+
+def film(panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[str]):
+    """The same points at several times, side by side: title -> (xs, ys)."""
+    figure, row = axes(width=7.6, height=2.4, columns=len(panels))
+    for ax, (title, (xs, ys)) in zip(row, panels.items(), strict=True):
+        dots(ax, xs, ys, groups, size=10)
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    return finish(figure)
+
+
+def dots(ax, xs, ys, groups: Sequence[str], size: float = 26) -> None:
+    """Points on a pair of axes, a colour and a shape for each group."""
+    for i, group in enumerate(dict.fromkeys(groups)):
+        chosen = [j for j, g in enumerate(groups) if g == group]
+        ax.scatter(
+            [xs[j] for j in chosen], [ys[j] for j in chosen], s=size, alpha=0.85, label=group,
+            color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linewidths=0,
+        )  # fmt: skip
 
 
 def finish(figure):

@@ -241,11 +241,12 @@ def parse_request(text: str) -> Request:
     if any(q.lower().rstrip("?") in lower for q in IDENTITY_QUESTIONS):
         return Request(identity=True)
     number = regex.search(r"\b(\d+) ingredients", lower)
+    plain = " ".join(p for p in parse(lower) if isinstance(p, str))  # "soy sauce" is no sauce
     return Request(
         tuple(foods_in(text)),
         vegetarian="vegetarian" in lower,
         number=int(number[1]) if number else None,
-        kind=next((k for k in DISH_KINDS if regex.search(rf"\b{k}\b", lower)), None),
+        kind=next((k for k in DISH_KINDS if regex.search(rf"\b{k}\b", plain)), None),
     )
 
 
@@ -324,8 +325,8 @@ class Score:
 
 # Means and deviations over the shipped SFT model's answers to the held-out requests, written down
 # before any PPO was run and not touched since.
-TASTE_MEAN, TASTE_SD = 0.0, 1.0
-RULES_MEAN, RULES_SD = 0.9, 0.1
+TASTE_MEAN, TASTE_SD = 0.138, 0.306
+RULES_MEAN, RULES_SD = 0.982, 0.048
 
 
 def read_answer(answer: str) -> tuple[str, list[str]]:

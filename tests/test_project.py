@@ -118,7 +118,7 @@ LAYERS = [
     {"kitchen", "artifacts", "hub", "lab"},
     {"scale"},
     {"stages"},
-    {"widgets", "classroom"},
+    {"widgets", "classroom", "figures"},
     {"cli", "install", "__main__"},
 ]
 

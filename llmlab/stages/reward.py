@@ -119,7 +119,7 @@ def train_reward(
     their standard deviation 1: PPO's settings then mean the same for every reward model.
     """
     reward, chat = RewardModel(model), Chat(tokenizer)
-    optimizer = Optimizer(reward.named_parameters(), muon_lr=0.004, adam_lr=1e-3)
+    optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
     size = min(lab.profile.reward_batch, len(pairs))

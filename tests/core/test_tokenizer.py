@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlab import artifacts
-from llmlab.core.tokenizer import PATTERN, SPECIALS, BPE, merge_pair, train_bpe
+from llmlab.core.tokenizer import BPE, PATTERN, SPECIALS, merge_pair, train_bpe
 
 RECIPES = json.loads((artifacts.data_dir() / "house" / "recipes.json").read_text("utf-8"))
 HOUSE = "\n".join(" ".join(r["ingredients"] + r["steps"]) for r in RECIPES.values())
