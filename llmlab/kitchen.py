@@ -241,12 +241,15 @@ def parse_request(text: str) -> Request:
     if any(q.lower().rstrip("?") in lower for q in IDENTITY_QUESTIONS):
         return Request(identity=True)
     number = regex.search(r"\b(\d+) ingredients", lower)
-    plain = " ".join(p for p in parse(lower) if isinstance(p, str))  # "soy sauce" is no sauce
+    # A kind of dish stands where "dish" would: "a bread", but "with bread" and "soy sauce".
+    kind = regex.search(rf"\b(?:a|what|vegetarian) ({'|'.join(DISH_KINDS)})\b", lower)
+    if kind:
+        text = text[: kind.start(1)] + text[kind.end(1) :]
     return Request(
         tuple(foods_in(text)),
         vegetarian="vegetarian" in lower,
         number=int(number[1]) if number else None,
-        kind=next((k for k in DISH_KINDS if regex.search(rf"\b{k}\b", plain)), None),
+        kind=kind[1] if kind else None,
     )
 
 

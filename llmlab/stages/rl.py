@@ -119,7 +119,7 @@ def ppo(
     reward: RewardModel,
     rule: Callable[[Score], float] | None = None,
     name="ppo",
-    kl_coef: float = 0.05,
+    kl_coef: float = 0.3,
     lr: float = 5e-4,
     on_step=None,
 ) -> loop.Job:
