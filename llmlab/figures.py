@@ -67,19 +67,19 @@ def shares(panels: Mapping[str, Mapping[str, tuple[float, str]]]):
 
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label, y_label="",
           title="", log_x=False, per_cent=False):  # fmt: skip
-    """Curves: name -> (xs, ys), each with its name at its end; per_cent: ys are in [0, 1]."""
+    """Curves: name -> (xs, ys); per_cent: the ys are shares in [0, 1]."""
     figure, ax = axes(title)
     for i, (name, (xs, ys)) in enumerate(series.items()):
-        stroke = {"color": COLOURS[i], "linestyle": STROKES[i % len(STROKES)]}
-        ax.plot(xs, ys, marker=MARKERS[i] if len(xs) < 40 else "", markersize=4, **stroke)
-        ax.annotate(name, (xs[-1], ys[-1]), (0, 6), textcoords="offset points", ha="right",
-                    fontsize=8, color=COLOURS[i])  # fmt: skip
+        marker = MARKERS[i] if len(xs) < 40 else ""
+        ax.plot(xs, ys, label=name, color=COLOURS[i], linestyle=STROKES[i % 4], marker=marker,
+                ms=4)  # fmt: skip
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.set_xscale("log" if log_x else "linear")
     if per_cent:
-        ax.set_ylim(0, 1.12)
+        ax.set_ylim(0, 1.05)
         ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    ax.legend(frameon=False, fontsize=8)
     return finish(figure)
 
 
@@ -87,22 +87,48 @@ def scatter(
     xs, ys, x_label: str, y_label: str, groups: Sequence[str], title="", names: Sequence[str] = ()
 ):
     """Points, coloured and shaped by their group, with their names where there are any."""
-    figure, ax = axes(title, width=7.5, height=5.5 if names else 3.8)
+    figure, ax = axes(title, width=8.4 if names else 7.5, height=6.4 if names else 3.8)
     dots(ax, xs, ys, groups)
-    for x, y, name in zip(xs, ys, names, strict=bool(names)):
-        ax.annotate(name, (x, y), (3, 2), textcoords="offset points", fontsize=6)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    if names:
+        name_dots(ax, xs, ys, names)
     return finish(figure)
 
 
+def name_dots(ax, xs, ys, names: Sequence[str], size: float = 6) -> None:
+    """Names beside points, each on the first of eight sides where it covers no other; in the
+    thick of a crowd, where there is none, on the right."""
+    ax.figure.draw_without_rendering()  # now the axes have their final place
+    scale = 72 / ax.figure.dpi  # pixels to points
+    points = [ax.transData.transform(xy) * scale for xy in zip(xs, ys, strict=True)]
+    taken = [(px - 2, py - 2, px + 2, py + 2) for px, py in points]  # left, bottom, right, top
+    for xy, (px, py), name in zip(zip(xs, ys, strict=True), points, names, strict=True):
+        wide, right, left = 0.56 * size * len(name), 4, -4 - 0.56 * size * len(name)
+        sides = [(x, y) for y in (-2, 3, -8) for x in (right, left)]
+        sides += [(-wide / 2, y) for y in (4, -9)]
+        boxes = [(px + x, py + y, px + x + wide, py + y + size) for x, y in sides]
+        free = [i for i, box in enumerate(boxes) if not any(overlap(box, t) for t in taken)]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
+        ax.annotate(name, xy, sides[best], textcoords="offset points", fontsize=size)
+
+
+def overlap(a: tuple, b: tuple) -> bool:
+    """Whether two boxes (left, bottom, right, top) share ground."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def film(panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[str]):
-    """The same points at several times, side by side: title -> (xs, ys)."""
+    """The same points at several times, side by side on equal axes: title -> (xs, ys)."""
     figure, row = axes(width=7.6, height=2.4, columns=len(panels))
+    every_x, every_y = ([v for panel in panels.values() for v in panel[i]] for i in (0, 1))
     for ax, (title, (xs, ys)) in zip(row, panels.items(), strict=True):
         dots(ax, xs, ys, groups, size=10)
         ax.set_title(title, loc="left", fontsize=9)
+        ax.set_xlim(min(every_x) - 0.05, max(every_x) + 0.05)
+        ax.set_ylim(min(every_y) - 0.05, max(every_y) + 0.05)
         ax.set_xticks([])
         ax.set_yticks([])
     return finish(figure)

@@ -13,13 +13,13 @@ from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab
 
 
-def food_vectors(matrix: Tensor, tokenizer: BPE, foods: Sequence[kitchen.Food]) -> Tensor:
-    """A direction for each food: the mean of its tokens' rows, less the mean of all rows.
+def word_vectors(matrix: Tensor, tokenizer: BPE, words: Sequence[str]) -> Tensor:
+    """A direction for each word: the mean of its tokens' rows, less the mean of all rows.
 
-    matrix: (V, dim) -> (foods, dim), each of length 1.  What all rows share says nothing about
+    matrix: (V, dim) -> (words, dim), each of length 1.  What all rows share says nothing about
     one of them, so it goes (Mu & Viswanath 2018, section 2).
     """
-    rows = [matrix[tokenizer.encode(f" {food.name}")].mean(0) for food in foods]
+    rows = [matrix[tokenizer.encode(f" {word}")].mean(0) for word in words]
     return F.normalize(torch.stack(rows) - matrix.mean(0), dim=1)
 
 
@@ -44,16 +44,16 @@ def chance(labels: Sequence[str]) -> float:
     return sum(list(labels).count(label) - 1 for label in labels) / others / len(labels)
 
 
-def flatten(vectors: Tensor) -> Tensor:
-    """The view along the two directions in which the rows differ most: (n, dim) -> (n, 2).
+def plane(vectors: Tensor) -> Tensor:
+    """The two directions in which the rows differ most: (n, dim) -> (dim, 2); rows @ it is a map.
 
-    Principal component analysis, Hotelling 1933; the signs are chosen so that the largest
-    coordinate on each axis is positive, else they would differ from machine to machine.
+    Principal component analysis, Hotelling 1933.  The row that lies farthest out along a
+    direction lies on its positive side, else the sign would differ from machine to machine.
     """
     centred = vectors - vectors.mean(0)
-    flat = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
-    largest = flat.gather(0, flat.abs().argmax(0, keepdim=True))  # (1, 2)
-    return flat * largest.sign()
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:2].T  # (dim, 2)
+    flat = centred @ directions
+    return directions * flat.gather(0, flat.abs().argmax(0, keepdim=True)).sign()
 
 
 def snapshots(lab: Lab) -> dict[int, Tensor]:
@@ -82,7 +82,8 @@ def run(lab: Lab, on_step=None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("base", mine=False)
     foods = list(kitchen.FOODS.values())
-    vectors = food_vectors(model.embed.weight.detach().float().cpu(), tokenizer, foods)
+    matrix = model.embed.weight.detach().float().cpu()
+    vectors = word_vectors(matrix, tokenizer, kitchen.names(foods))
     families, kinds = [f.family for f in foods], [f.kind for f in foods]
     return {
         "foods": len(foods),

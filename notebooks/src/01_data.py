@@ -141,8 +141,8 @@ for estimate in (by_hand, package):
     assert abs(estimate - jaccard(texts[0], texts[1])) < 0.25
 
 # %% [markdown]
-# The package compares only texts that agree in a whole band of their 64 numbers. On our forty
-# recipes it finds what counting finds:
+# The package compares only texts that agree in a whole band of their numbers. On our own recipes
+# it finds what counting finds:
 
 # %%
 pairs = {i for i in range(len(texts)) for j in range(i) if jaccard(texts[i], texts[j]) >= 0.5}
@@ -152,8 +152,7 @@ print("goes:", [house[i].title for i in pairs])
 # %% [markdown]
 # ## The whole pile
 #
-# Read, cleaned, freed of twins, split. Python's own library leads in twins: the same function
-# stands in several of its files.
+# Read, cleaned, freed of twins, split. Python's own library leads in twins: code repeats itself.
 
 # %%
 figures = data.run(lab)
@@ -204,11 +203,12 @@ from llmlab.stages.report import shipped_log
 
 encoding = lab.tokenizer().to_tiktoken()
 read = shipped_log(lab, "base")["tokens"]
-mixture, epochs = lab.profile.mixture, {}
+mixture, epochs, table = lab.profile.mixture, {}, ""
 for name, documents in {"recipes": [r.text() for r in corpus.recipes], **corpus.texts}.items():
     size = sum(map(len, encoding.encode_ordinary_batch(documents, num_threads=2)))
     epochs[name] = mixture[name] * read / size
-    print(f"{name:>12}  {size / 1e6:4.2f} M tokens there, {mixture[name] * read / 1e6:4.1f} M read")
+    table += f"{name:>12}{size / 1e6:7.2f} M tokens there{mixture[name] * read / 1e6:7.2f} M read\n"
+print(table)
 
 # %% [markdown]
 # LLaMA's mixture for 1.4 T tokens (Touvron et al. 2023, table 1) beside ours. The good and scarce
@@ -220,20 +220,22 @@ from llmlab import figures as style
 LLAMA = {"CommonCrawl": (67.0, 1.10), "C4": (15.0, 1.06), "GitHub": (4.5, 0.64),
          "Wikipedia": (4.5, 2.45), "books": (4.5, 2.23), "ArXiv": (2.5, 1.06),
          "StackExchange": (2.0, 1.03)}  # fmt: skip
-ours = {name: (100 * w, epochs.get(name)) for name, w in mixture.items()}
+OURS = {name: (100 * w, epochs.get(name)) for name, w in mixture.items()}
 style.shares({
     title: {name: (share, f"{share:g} %" + (f", read {times:.1f} ×" if times else ", ever new"))
             for name, (share, times) in parts.items()}
-    for title, parts in (("LLaMA: share of tokens", LLAMA), ("ours", ours))
+    for title, parts in (("LLaMA: share of tokens", LLAMA), ("Ours", OURS))
 })  # fmt: skip
 
 # %% [markdown]
 # ## The same recipe, told in many ways
 #
 # What is read so often must not be learned by heart. So recipes come in many layouts, and half of
-# the time foods are swapped inside their families, in title, list and steps alike. One of our own:
+# the time foods are swapped inside their families, in title, list and steps alike. One of our own,
+# with many swaps (some are silly; that is the price):
 
 # %%
+rows = data.Mixture(corpus, encoding, mixture, lab.seed)
 template = data.Template.of(house[4])
 for seed in (3, 18, 7):
     rng = random.Random(seed)
@@ -243,13 +245,15 @@ for seed in (3, 18, 7):
 # %% [markdown]
 # ## Why: so that looking back pays
 #
-# No memory of this recipe tells which foods come next; only the lines above do. Count how many
-# different pages it makes, and in a card how many of its closing foods stand above.
+# No memory of this recipe tells which foods come next; only the lines above do. And so it is with
+# *cards*, the short pages that an assistant's answers will grow from: what must be written at the
+# end stands above it.
 
 # %%
 rng = random.Random(0)
-pages = {data.recipe_layout(template.swapped(rng, 0.7), rng) for _ in range(1000)}
-print(f"1000 drawn, {len(pages)} different pages of one recipe\n")
+rates = (0, rows.swap_rate)  # half of the time no swaps at all
+pages = [data.recipe_layout(template.swapped(rng, rng.choice(rates)), rng) for _ in range(1000)]
+print(f"{len(pages)} times one recipe: {len(set(pages))} different pages\n")
 card = house[4].card()
 for seed in (2, 10, 8, 9):
     rng = random.Random(seed)
@@ -262,10 +266,8 @@ for seed in (2, 10, 8, 9):
 # ever sees. *(The row's text is saved without its output: the words are others'.)*
 
 # %%
-rows = data.Mixture(corpus, encoding, mixture, lab.seed)
 batch = rows.batch(0, lab.profile.pretraining_batch, lab.profile.seq_len)
 print(f"{list(batch.shape)}: rows, and one id more than the model reads, to have a next one")
-print(batch[0, :16].tolist(), "...")
 
 # %% tags=["source-text"]
 print(encoding.decode(batch[0].tolist()))

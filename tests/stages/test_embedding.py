@@ -12,7 +12,7 @@ from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
 from llmlab.stages import embedding
 
-BYTES = BPE(())  # a food is as many ids as it has letters
+BYTES = BPE(())  # a word is as many ids as it has letters, and one for its space
 
 
 def unit(*degrees: float) -> torch.Tensor:
@@ -21,10 +21,9 @@ def unit(*degrees: float) -> torch.Tensor:
     return torch.stack((angles.cos(), angles.sin()), dim=1)
 
 
-def test_a_food_of_several_tokens_is_their_mean_less_the_mean_of_all():
+def test_a_word_of_several_tokens_is_their_mean_less_the_mean_of_all():
     matrix = torch.randn(BYTES.vocab_size, 4, generator=torch.Generator().manual_seed(0))
-    ham = kitchen.FOODS["ham"]
-    (vector,) = embedding.food_vectors(matrix, BYTES, [ham])
+    (vector,) = embedding.word_vectors(matrix, BYTES, ["ham"])
     by_hand = sum(matrix[b] for b in b" ham") / 4 - matrix.sum(0) / len(matrix)
     assert torch.allclose(vector, by_hand / by_hand.norm(), atol=1e-6)
     assert math.isclose(vector.norm().item(), 1, rel_tol=1e-6)
@@ -55,11 +54,13 @@ def test_chance_is_what_random_vectors_score():
     assert abs(sum(rates) / len(rates) - embedding.chance(labels)) < 0.03
 
 
-def test_flatten_finds_the_plane_in_which_points_lie():
+def test_plane_finds_the_plane_in_which_points_lie():
     square = torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1], [1.9, 0.3]])
     turned, _ = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2)))
-    flat = embedding.flatten(square @ turned[:2] + 7)
-    assert flat.shape == (5, 2)
+    points = square @ turned[:2] + 7  # (5, 6)
+    directions = embedding.plane(points)
+    assert directions.shape == (6, 2)
+    flat = (points - points.mean(0)) @ directions
     assert torch.allclose(torch.cdist(flat, flat), torch.cdist(square, square), atol=1e-5)
     assert flat[:, 0].var() > flat[:, 1].var()
     assert (flat.amax(0) > -flat.amin(0)).all()  # the sign that is the same on every machine
