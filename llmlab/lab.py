@@ -113,9 +113,14 @@ def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
     return seconds(torch.bfloat16) < 0.8 * seconds(torch.float32)
 
 
-def keep_freed_memory() -> None:
+def tame_memory() -> None:
     """Tell glibc to keep freed memory: a training step asks for the same blocks again and again,
-    and fresh pages from the system cost more than the arithmetic at these sizes."""
+    and fresh pages from the system cost more than the arithmetic at these sizes.
+
+    And tell oneDNN, which compiles a kernel for every shape that it meets, to keep 64 of them and
+    not its 1,024: where batches differ in length, those alone would take gigabytes."""
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "64")  # read at the first product, which is yet to come
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
@@ -240,7 +245,7 @@ def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
     if name not in PROFILES or shrunk not in ("", "toy"):
         raise LabError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
     chosen = toy(PROFILES[name]) if shrunk else PROFILES[name]
-    keep_freed_memory()
+    tame_memory()
     device, dtype = pick_device()
     if name == "full" and device == "cpu" and not shrunk:
         raise LabError(

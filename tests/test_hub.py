@@ -1,57 +1,303 @@
-"""The Hugging Face door, against `transformers` itself."""
+"""Hugging Face in and out: against `transformers` itself, with random weights."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 
-from llmlab import hub
 from llmlab.artifacts import LabError
+from llmlab.core.model import ModelConfig, Transformer
+from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import SPECIALS, train_bpe
-from tests.core.test_model import IDS, random_model
-from tests.core.test_model import SHAPES as SMALL_SHAPES
-from tests.core.test_tokenizer import TEXTS
+from llmlab.hub import load_hf, save_hf
+from llmlab.stages.sft import Chat
 
-BPE = train_bpe(TEXTS["recipes"], 400)
-SHAPES = {name: replace(shape, vocab_size=400) for name, shape in SMALL_SHAPES.items()}
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_transformers_gives_the_same_logits(tmp_path, name):
-    from transformers import AutoModelForCausalLM
-
-    model = random_model(SHAPES[name])
-    hub.save_hf(model, BPE, tmp_path)
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    with torch.no_grad():
-        assert (theirs(IDS).logits - model(IDS)).abs().max() < 1e-4
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_folder_of_transformers_loads(tmp_path, name):
-    from transformers import AutoModelForCausalLM
-
-    hub.save_hf(random_model(SHAPES[name]), BPE, tmp_path / "a")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "a").eval()
-    theirs.save_pretrained(tmp_path / "b")
-    with torch.no_grad():
-        assert (hub.load_hf(tmp_path / "b")(IDS) - theirs(IDS).logits).abs().max() < 1e-4
+TEXTS = [
+    "Lemon Chicken: chicken, lemon, garlic, butter, salt.\n\n  Don't it'LL 12345 67\t",
+    "def f(x):\n    return x ** 2  # 好吃的面条 🍜🍜 naïve café ½ \u2028 end",
+    "",
+]
+TOKENIZER = train_bpe(" ".join(TEXTS) * 2, 256 + 60 + len(SPECIALS))
+LLAMA = ModelConfig(
+    vocab_size=TOKENIZER.vocab_size, dim=32, n_layers=2, n_heads=4, n_kv_heads=4, head_dim=8,
+    hidden_dim=48, max_seq_len=64, qk_norm=False, tie_embeddings=False,
+)  # fmt: skip
+SHAPES = {
+    "Llama": LLAMA,
+    "Llama, grouped and tied": replace(LLAMA, n_kv_heads=2, tie_embeddings=True),
+    "Llama, other theta and eps": replace(LLAMA, rope_theta=500.0, norm_eps=1e-2),
+    "Qwen3": replace(LLAMA, qk_norm=True),
+    "Qwen3, grouped, tied, wide heads": replace(
+        LLAMA, n_kv_heads=1, head_dim=16, qk_norm=True, tie_embeddings=True
+    ),
+}
+IDS = torch.randint(0, LLAMA.vocab_size, (2, 30), generator=torch.Generator().manual_seed(0))
 
 
-def test_the_tokenizer_gives_equal_ids(tmp_path):
-    from transformers import AutoTokenizer
-
-    hub.save_hf(random_model(SHAPES["plain"]), BPE, tmp_path)
-    theirs = AutoTokenizer.from_pretrained(tmp_path)
-    for text in [*TEXTS.values(), "  two  spaces\n\n\tand tabs 1234567", ""]:
-        assert theirs.encode(text) == BPE.encode(text)
-    chat = theirs.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
-    assert chat == f"{SPECIALS[1]}hi{SPECIALS[2]}"
+def random_model(config: ModelConfig) -> Transformer:
+    """Every weight random, the norms' too, so that a name mixed up shows."""
+    torch.manual_seed(0)
+    model = Transformer(config)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, mean=float(p.ndim == 1), std=0.2)
+    return model
 
 
-def test_what_is_no_model_folder_is_said_to_be_none(tmp_path):
-    with pytest.raises(LabError, match="no config.json"):
-        hub.load_hf(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(LabError, match="bert"):
-        hub.load_hf(tmp_path)
+@pytest.fixture(scope="module", params=SHAPES)
+def exported(request, tmp_path_factory):
+    """A model, and the folder that it was written to."""
+    model, folder = random_model(SHAPES[request.param]), tmp_path_factory.mktemp("hf")
+    save_hf(model, TOKENIZER, folder)
+    return model, folder
+
+
+# --- The model ------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_transformers_computes_the_same_logits(exported):
+    model, folder = exported
+    theirs, report = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert type(theirs).__name__.startswith("Qwen3" if model.config.qk_norm else "Llama")
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert (theirs(IDS).logits - model(IDS)).abs().max() < 1e-4
+
+
+def test_what_was_saved_loads_bit_for_bit(exported):
+    model, folder = exported
+    loaded, tokenizer, meta = load_hf(folder)
+    assert loaded.config == model.config == ModelConfig(**meta["config"])
+    assert tokenizer == TOKENIZER
+    assert torch.equal(loaded(IDS), model(IDS))
+    assert (loaded.head.weight is loaded.embed.weight) == model.config.tie_embeddings
+
+
+def test_the_config_says_what_transformers_would_else_guess(exported):
+    model, folder = exported
+    config = json.loads((folder / "config.json").read_text())
+    assert (
+        config["rope_parameters"]["rope_theta"] == config["rope_theta"] == model.config.rope_theta
+    )
+    assert config["eos_token_id"] == TOKENIZER.special("<|end|>") and config["bos_token_id"] is None
+
+
+def their_model(kind: str, **changes):
+    """A random model made by `transformers`."""
+    torch.manual_seed(1)
+    shape = {
+        "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "initializer_range": 0.3,
+    }  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(**shape | changes)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    for name, p in model.named_parameters():
+        if "norm" in name:
+            torch.nn.init.normal_(p, 1.0, 0.2)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Qwen3"])
+@pytest.mark.parametrize("tied", [False, True])
+@torch.no_grad()
+def test_their_folders_load_sharded_too(kind, tied, tmp_path):
+    theirs = their_model(kind, tie_word_embeddings=tied)
+    theirs.save_pretrained(tmp_path, max_shard_size="20kB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    model, tokenizer, meta = load_hf(tmp_path)
+    assert tokenizer is None and meta["hf"]["model_type"] == kind.lower()
+    ids = IDS % 97
+    assert (theirs(ids).logits - model(ids)).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_the_older_config_and_bf16_weights_load(tmp_path):
+    rope = {"rope_type": "default", "rope_theta": 300.0}
+    their_model("Llama", rope_parameters=rope).bfloat16().save_pretrained(tmp_path)
+    theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["rope_parameters"], config["head_dim"]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"rope_theta": 300.0}))
+    model, _, _ = load_hf(tmp_path)
+    assert model.config.rope_theta == 300 and model.embed.weight.dtype == torch.float32
+    assert (theirs(IDS % 97).logits - model(IDS % 97)).abs().max() < 1e-4
+
+
+# --- The tokenizer and the chat -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """The exported tokenizer as `transformers` opens it, and its folder."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_hf(random_model(LLAMA), TOKENIZER, folder)
+    return transformers.AutoTokenizer.from_pretrained(folder), folder
+
+
+@pytest.mark.parametrize(
+    "text", [*TEXTS, "".join(map(chr, range(0x250))), "\r\n \u3000\x85a\x1cb 'ſ'LL"]
+)
+def test_equal_ids_and_equal_text(theirs, text):
+    tokenizer, _ = theirs
+    ids = TOKENIZER.encode(text)
+    assert tokenizer(text)["input_ids"] == ids
+    assert tokenizer.decode(ids) == text
+
+
+def test_special_tokens_have_their_ids(theirs):
+    tokenizer, _ = theirs
+    assert len(tokenizer) == TOKENIZER.vocab_size
+    for name in SPECIALS:
+        assert tokenizer(name)["input_ids"] == [TOKENIZER.special(name)]
+        typed = tokenizer(name, split_special_tokens=True)["input_ids"]
+        assert typed == TOKENIZER.encode(name)
+    assert tokenizer.eos_token == "<|end|>"
+    assert tokenizer.decode([65, TOKENIZER.special("<|end|>")], skip_special_tokens=True) == "A"
+
+
+def test_the_chat_template_writes_what_the_model_was_tuned_on(theirs):
+    tokenizer, _ = theirs
+    chat = Chat(TOKENIZER)
+    asked = [{"role": "user", "content": "I have lemon."}]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+    assert ids == chat.prompt("I have lemon.")
+    both = [*asked, {"role": "assistant", "content": "Lemon: lemon."}]
+    ids = tokenizer.apply_chat_template(both)["input_ids"]
+    assert ids == chat.prompt("I have lemon.") + chat.answer("Lemon: lemon.")
+    with pytest.raises(Exception, match="by the user or the assistant"):
+        tokenizer.apply_chat_template([{"role": "system", "content": "x"}])
+
+
+def test_a_tokenizer_that_transformers_saved_again_loads(theirs, tmp_path):
+    tokenizer, folder = theirs
+    save_hf(random_model(LLAMA), TOKENIZER, tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_hf(tmp_path)[1] == TOKENIZER
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t["model"].update(type="WordLevel"),
+        lambda t: t["model"]["vocab"].update(a=98, b=97),  # bytes in another order
+        lambda t: t["pre_tokenizer"]["pretokenizers"][1].update(use_regex=True),
+        lambda t: t["model"]["merges"].append(["?", "nothing"]),
+        lambda t: t.update(pre_tokenizer=None),
+        lambda t: t.update(normalizer={"type": "NFC"}),
+        lambda t: t["added_tokens"][0].update(id=5000),
+    ],
+)
+def test_another_tokenizer_is_none(theirs, tmp_path, change):
+    save_hf(random_model(LLAMA), TOKENIZER, tmp_path)
+    stored = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    change(stored)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(stored), "utf-8")
+    assert load_hf(tmp_path)[1] is None
+
+
+def test_generation_over_there_says_the_same(exported):
+    model, folder = exported
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    prompt = Chat(TOKENIZER).prompt("lemon")
+    end = TOKENIZER.special("<|end|>")
+    assert theirs.generation_config.eos_token_id == end
+    said = theirs.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0].tolist()
+    assert said[len(prompt) :] == generate(model, [prompt], 12, stop=end, temperature=0)[0]
+
+
+# --- Wrong folders --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A good folder, to be spoiled."""
+    save_hf(random_model(LLAMA), TOKENIZER, tmp_path)
+    return tmp_path
+
+
+def set_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text()) | changes
+    config = {name: value for name, value in config.items() if value != "gone"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({"model_type": "gone"}, "it has no 'model_type'"),
+        ({"hidden_size": "gone"}, "it has no 'hidden_size'"),
+        ({"hidden_size": 40}, "size mismatch"),
+        ({"hidden_size": "wide"}, "does not hold a model"),
+        ({"num_attention_heads": 0}, "does not hold a model"),
+        ({"num_hidden_layers": 3}, "it has no 'model.layers.2."),
+        ({"num_hidden_layers": 1}, "it has a tensor model.layers.1."),
+        ({"model_type": "qwen3"}, "it has no .*q_norm"),
+        ({"attention_bias": True}, "attention_bias is True"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope type is 'yarn'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope type is 'linear'"),
+    ],
+)
+def test_a_wrong_config_is_refused(folder, changes, message):
+    set_config(folder, **changes)
+    with pytest.raises(LabError, match=message):
+        load_hf(folder)
+
+
+def test_a_folder_that_is_missing_or_incomplete_is_refused(folder, tmp_path):
+    with pytest.raises(LabError, match="There is no folder"):
+        load_hf(tmp_path / "nowhere")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-100])
+    with pytest.raises(LabError, match="damaged"):
+        load_hf(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(LabError, match="There is no model.safetensors"):
+        load_hf(folder)
+    (folder / "config.json").write_text("[1, 2]")
+    with pytest.raises(LabError, match="does not hold a model"):
+        load_hf(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(LabError, match="not whole JSON"):
+        load_hf(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(LabError, match="config.json"):
+        load_hf(folder)
+
+
+def test_a_shard_outside_of_the_folder_is_not_read(tmp_path):
+    save_hf(random_model(LLAMA), TOKENIZER, tmp_path / "in")
+    (tmp_path / "in" / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    index = {"weight_map": {"lm_head.weight": "../outside.safetensors"}}
+    (tmp_path / "in" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(LabError, match="There is no outside.safetensors in"):
+        load_hf(tmp_path / "in")
+
+
+def test_a_tensor_that_nobody_asked_for_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.self_attn.q_proj.bias"] = torch.ones(32)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(LabError, match="q_proj.bias"):
+        load_hf(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LabError, match="could not be written"):
+        save_hf(random_model(LLAMA), TOKENIZER, tmp_path / "file")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_every_file_is_whole_and_no_other_is_left(folder):
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip

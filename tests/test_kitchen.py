@@ -80,14 +80,110 @@ def test_text_is_parsed_and_put_together_again():
     assert "Leeks" in swapped and "Leek soup" in swapped
 
 
+@given(st.text() | st.lists(st.sampled_from(sorted(kitchen._FORMS))).map(", ".join))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_put_together_again(text):
+    assert kitchen.render(kitchen.parse(text), {}) == text
+
+
 def test_there_are_seventy_foods_and_more():
     assert len(kitchen.FOODS) >= 70
     assert sum(f.name != f.other for f in kitchen.FOODS.values()) >= 40
 
 
+@pytest.mark.parametrize("form", kitchen._FORMS)
+def test_every_form_of_a_food_is_found_in_either_case(form):
+    food = kitchen._FORMS[form]
+    assert kitchen.foods_in(form) == kitchen.foods_in(f"({form.title()}!)") == [food]
+    assert judge("I have rice.", f"Dish: rice, {form}.").wellformed == 1
+
+
+def test_what_only_sounds_like_a_food_is_none():
+    assert kitchen.foods_in("corn starch, vanilla beans, bread flour, Lemonade") == []
+
+
+REQUESTS = st.builds(
+    kitchen.Request,
+    st.lists(st.sampled_from(list(kitchen.FOODS.values())), unique=True, max_size=3).map(tuple),
+    st.booleans(),
+    st.none() | st.integers(2, 12),
+    st.none() | st.sampled_from(kitchen.DISH_KINDS),
+) | st.just(kitchen.Request(identity=True))
+
+
+@given(REQUESTS, seeds)
+@settings(max_examples=300, deadline=None)
+def test_every_request_is_read_out_of_each_of_its_wordings(request, seed):
+    assert kitchen.parse_request(request.text(random.Random(seed))) == request
+
+
+def test_who_are_you():
+    for answer in kitchen.IDENTITY_ANSWERS:
+        assert judge("Who are you?", answer).kept
+    assert not judge("Who are you?", "Lemon Chicken: chicken, lemon.").kept
+
+
+def test_a_vegetarian_example_has_no_meat_not_even_in_its_title():
+    asked = [made(seed)[:2] for seed in range(1500)]
+    answers = [answer for request, answer in asked if request.vegetarian]
+    assert len(answers) > 300
+    assert not [a for a in answers if any(f.is_meat for f in kitchen.foods_in(a))]
+    meat = [c for c in CARDS if any(f.is_meat for f in c.foods)]
+    swapped = meat[0].swapped(random.Random(0), 0.0, vegetarian=True)
+    assert swapped != meat[0] and not any(f.is_meat for f in swapped.foods)
+
+
+def test_examples_ask_for_everything_in_the_stated_shares():
+    asked = [made(seed)[0] for seed in range(3000)]
+    share = {
+        "identity": sum(r.identity for r in asked),
+        "vegetarian": sum(r.vegetarian for r in asked),
+        "number": sum(r.number is not None for r in asked),
+    }
+    assert 80 < share["identity"] < 165  # one in twenty-five is 120
+    assert 780 < share["vegetarian"] < 960 and 780 < share["number"] < 1080
+    assert {r.number for r in asked} == {None, 4, 5, 6, 7}
+    assert {len(r.foods) for r in asked} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "request_text, answer, rule, mark",
+    [
+        ("I have rice and milk.", "Rice Pudding: rice, sugar.", "asked", 0.5),
+        ("I have rice.", "Rice Pudding: rice, milk, rice, rice.", "once", 0.5),
+        ("I have rice. Suggest a dish of 4 ingredients.", "Rice Bowl: rice, peas.", "number", 0.5),
+        ("I have rice. Suggest a vegetarian dish.", "Tuna Rice: rice, peas.", "vegetarian", 0),
+        ("I have rice.", "Rice Bowl: rice, peas", "wellformed", 0),
+        ("I have rice.", "Rice Bowl: rice, gravel.", "wellformed", 0),
+        ("I have rice.", "Rice Bowl: rice, peas: beans.", "wellformed", 0),
+        ("I have rice.", "Rice Bowl:\nrice, peas.", "wellformed", 0),
+        ("I have rice.", "Rice Bowl: rice.", "wellformed", 0),
+        ("I have rice.", "rice, peas.", "wellformed", 0),
+        ("I have rice. Suggest a soup.", "Rice Bowl: rice, peas.", "kind", 0),
+    ],
+)
+def test_marks_by_hand(request_text, answer, rule, mark):
+    """That rule has this mark, and every other rule its full one."""
+    score = judge(request_text, answer)
+    marks = {r: getattr(score, r) for r in (*RULES, "kind")}
+    assert marks == dict.fromkeys(marks, 1.0) | {rule: mark}
+
+
+def test_gold_rises_with_taste_and_with_rules():
+    better = judge("I have rice.", "Rice Bowl: rice, spinach.").gold
+    assert better > judge("I have rice.", "Rice Bowl: rice, sugar.").gold
+    assert better > judge("I have rice and peas.", "Rice Bowl: rice, spinach.").gold
+
+
 def test_the_held_out_requests_are_fixed_and_have_their_shares():
     requests = kitchen.held_out_requests()
     assert requests == kitchen.held_out_requests() and len(requests) == 300
+    assert requests != kitchen.held_out_requests(seed=1)
+    assert kitchen.names(requests[2].foods) == ["noodles", "honey", "cumin"]
+    assert {r.number for r in requests} == {None, 4, 5, 6, 7}
+    assert {r.kind for r in requests} == {None}
+    kinds = {r.kind for r in kitchen.held_out_requests(kinds=True)}
+    assert kinds == set(kitchen.DISH_KINDS)
     assert [sum(len(r.foods) == n for r in requests) for n in (1, 2, 3)] == [100, 100, 100]
     assert 60 <= sum(r.vegetarian for r in requests) <= 120
     assert 60 <= sum(r.number is not None for r in requests) <= 120
@@ -104,5 +200,8 @@ def test_the_taste_likes_greens_better_than_sugar_and_short_lists_better_than_lo
         return kitchen.taste([kitchen.FOODS[n] for n in names])
 
     assert taste("spinach", "basil") > taste("sugar", "beef")
+    assert taste("spinach", "walnuts") > (taste("spinach") + taste("walnuts")) / 2  # harmony
     nine = ["rice"] * 9
     assert taste(*nine[:5]) > taste(*nine)
+    assert taste(*nine[:5]) == pytest.approx(taste("rice"))
+    assert taste() == -1

@@ -29,9 +29,8 @@ def sft_loss(logits: Tensor, targets: Tensor, answer_mask: Tensor) -> Tensor:
 
 def token_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability that each target was given: logits (B, T, V), targets (B, T) -> (B, T)."""
-    return -F.cross_entropy(
-        logits.flatten(0, -2).float(), targets.flatten(), reduction="none"
-    ).view_as(targets)
+    flat = F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="none")
+    return -flat.view_as(targets)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

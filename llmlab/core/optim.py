@@ -24,16 +24,15 @@ def orthogonalize(matrices: Tensor, rounds: int = 5) -> Tensor:
     Newton-Schulz iteration on X / |X|: a quintic in X that needs products only.
     Jordan et al. 2024, "Muon", whose coefficients these are.
     """
+    if matrices.shape[1] > matrices.shape[2]:  # the smaller Gram matrix is the cheaper one
+        return orthogonalize(matrices.mT, rounds).mT
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices.bfloat16()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    tall = x.shape[1] > x.shape[2]
-    if tall:  # the smaller Gram matrix is the cheaper one
-        x = x.mT
     for _ in range(rounds):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return x
 
 
 class Optimizer:

@@ -58,8 +58,7 @@ def generate(
     padding = torch.tensor([width - len(p) for p in prompts], device=device)
     columns = torch.arange(width + n_new, device=device)
     seen = columns >= padding[:, None]  # (B, columns); the future counts: it is not there yet
-    causal = columns[:width, None] >= columns[:width]
-    mask = seen[:, None, None, :width] & causal
+    mask = seen[:, None, None, :width] & (columns[:width, None] >= columns[:width])
     mask = mask | torch.eye(width, dtype=torch.bool, device=device)  # padding sees itself: no NaN
     cache = KVCache(model.config, *seen.shape, model.compute_dtype, device)
     rows, out = torch.arange(len(prompts), device=device), [[] for _ in prompts]

@@ -58,9 +58,10 @@ class BPE:
         return 256 + len(self.merges) + self.specials.index(name)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` (special tokens in it stay text)."""
+        """Ids of `text`: special tokens in it stay text, half a surrogate pair becomes U+FFFD."""
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # as tiktoken
         chunks = regex.findall(self.pattern, text)
-        return [i for chunk in chunks for i in self._encode_chunk(chunk.encode("utf-8", "replace"))]
+        return [i for chunk in chunks for i in self._encode_chunk(chunk.encode())]
 
     def _encode_chunk(self, chunk: bytes) -> list[int]:
         ids = list(chunk)

@@ -67,8 +67,8 @@ class Batch:
 
     @classmethod
     def of(cls, pairs: list[tuple[list[int], list[int]]], device="cpu") -> "Batch":
-        """From (prompt, answer) ids."""
-        longest = max(len(p) + len(a) for p, a in pairs)
+        """From (prompt, answer) ids; rounded up to eights, so that few shapes come up."""
+        longest = -(-max(len(p) + len(a) for p, a in pairs) // 8) * 8
         ids = torch.zeros(len(pairs), longest, dtype=torch.long)
         mask = torch.zeros(len(pairs), longest - 1, dtype=torch.bool)
         for row, (prompt, answer) in enumerate(pairs):

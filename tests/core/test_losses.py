@@ -66,6 +66,23 @@ def slow_gae(rewards, values, length, gamma, lam):
     return out
 
 
+def test_gae_between_its_limits():
+    rewards, values = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.5, 1.0, -1.0]])
+    mask = torch.ones(1, 3)
+    surprises = losses.gae(rewards, values, mask, 0.5, 0.0)  # r + gamma V' - V
+    assert surprises[0].tolist() == pytest.approx([1.0, -1.5, 3.0])
+    returns = losses.gae(rewards, values, mask, 0.5, 1.0) + values
+    assert returns[0].tolist() == pytest.approx([1.5, 1.0, 2.0])
+
+
+def test_a_mask_of_nothing_gives_zero():
+    nothing = torch.zeros(2, 3)
+    assert losses.masked_mean(torch.randn(2, 3), nothing) == 0
+    assert losses.gae(torch.randn(2, 3), torch.randn(2, 3), nothing).abs().sum() == 0
+    mask = torch.tensor([[1.0, 0.0, 1.0]])
+    assert losses.masked_mean(torch.tensor([[1.0, 50.0, 3.0]]), mask) == 2
+
+
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.9, 0.0), (0.99, 1.0)])
 def test_gae_is_the_sum_of_discounted_surprises(gamma, lam):
     rewards, values = torch.randn(3, 5), torch.randn(3, 5)
@@ -92,6 +109,22 @@ def test_ppo_gives_nothing_beyond_the_clip():
     loss.backward()
     assert loss.item() == pytest.approx(-(1.2 - 0.8) / 2)
     assert logp.grad.abs().sum() == 0
+
+
+def test_ppo_pulls_a_ratio_back_from_the_wrong_side():
+    logp = torch.tensor([[math.log(1.5), math.log(0.5)]], requires_grad=True)
+    advantage = torch.tensor([[-1.0, 1.0]])  # both ratios moved against their advantage
+    losses.ppo_loss(logp, torch.zeros(1, 2), advantage, torch.ones(1, 2)).backward()
+    assert torch.allclose(logp.grad, torch.tensor([[0.75, -0.25]]))
+
+
+def test_grpo_is_ppo_with_one_advantage_an_answer_plus_kl():
+    logp, old, ref = torch.randn(3, 2, 4).unbind()
+    advantage, mask = torch.tensor([1.0, -1.0]), torch.tensor([[1.0] * 4, [1.0, 1.0, 0.0, 0.0]])
+    ppo = losses.ppo_loss(logp, old, advantage[:, None].expand(2, 4), mask, 0.1)
+    kl = (losses.kl_estimate(logp, ref) * mask).sum() / 6
+    loss = losses.grpo_loss(logp, old, ref, advantage, mask, kl_coef=0.3, clip=0.1)
+    assert torch.isclose(loss, ppo + 0.3 * kl)
 
 
 def test_group_advantage():

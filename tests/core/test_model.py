@@ -55,6 +55,35 @@ def test_the_cache_changes_nothing(name):
     assert torch.allclose(torch.cat(parts, 1), model(IDS), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_padding_on_the_left_changes_nothing(name):
+    model, pad = random_model(SHAPES[name]), 6
+    padded = torch.cat((torch.full((3, pad), 42), IDS), 1)
+    columns = torch.arange(20 + pad)
+    mask = (columns[:, None] >= columns) & (columns >= pad) | torch.eye(20 + pad, dtype=torch.bool)
+    assert torch.allclose(model(padded, mask=mask[None, None])[:, pad:], model(IDS), atol=1e-4)
+    assert not torch.allclose(model(padded)[:, pad:], model(IDS), atol=1e-2)
+
+
+def test_grouped_heads_are_shared_heads():
+    grouped = random_model(SHAPES["grouped and tied"])
+    full = random_model(replace(grouped.config, n_kv_heads=4))
+    weights = grouped.state_dict()
+    for name in [n for n in weights if "k_proj" in n or "v_proj" in n]:
+        heads = weights[name].view(2, 8, 32)  # (kv_heads, hd, dim)
+        weights[name] = heads.repeat_interleave(2, 0).reshape(32, 32)
+    full.load_state_dict(weights)
+    assert torch.allclose(full(IDS), grouped(IDS), atol=1e-5)
+
+
+def test_rotary_by_hand():
+    """At position 1 the first pair of a head of 4 turns by 1, the second by 1 / sqrt(theta)."""
+    x = torch.tensor([[1.0, 0.0, 0.0, 1.0]])
+    turned = apply_rope(x, rope_table(2, 4, 100.0)[:, 1:])[0]
+    expected = [math.cos(1), -math.sin(0.1), math.sin(1), math.cos(0.1)]
+    assert turned.tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_positions_are_relative():
     table = rope_table(40, 8, 10000.0)
     q, k = torch.randn(2, 8).unbind()
@@ -64,8 +93,13 @@ def test_positions_are_relative():
 
 
 def test_beyond_the_context_is_an_error():
+    model, ids = Transformer(SMALL), torch.zeros(1, 49, dtype=torch.long)
     with pytest.raises(ValueError, match="49 positions, but the model has 48"):
-        Transformer(SMALL)(torch.zeros(1, 49, dtype=torch.long))
+        model(ids)
+    cache = KVCache(SMALL, 1, 49, torch.float32, "cpu")
+    model(ids[:, :48], cache)
+    with pytest.raises(ValueError, match="49 positions, but the model has 48"):
+        model(ids[:, 48:], cache)
 
 
 def test_bf16_is_close_to_fp32():

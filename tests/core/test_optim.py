@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate, orthogonalize
+from tests.core.test_model import SMALL
 
 
 def test_the_schedule_rises_stays_and_falls():
@@ -68,6 +70,31 @@ def test_muon_learns_and_state_carries_on_bit_for_bit():
     resumed.state = {k: v.clone() for k, v in optimizer.state.items()}
     resumed.t = optimizer.t
     assert train(module, optimizer, 5) == train(twin, resumed, 5)
+
+
+def test_muon_steps_by_an_orthogonal_matrix_scaled_by_its_shape():
+    torch.manual_seed(0)
+    layer = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(4, 16, bias=False)])})
+    weight = layer["blocks"][0].weight
+    before, grad = weight.detach().clone(), torch.randn(16, 4)
+    weight.grad = grad.clone()
+    Optimizer(layer.named_parameters(), muon_lr=0.1).step(factor=0.5, max_norm=1e9)
+    step = before - weight.detach()
+    values = torch.linalg.svdvals(step) / (0.1 * 0.5 * 2)  # sqrt(16 / 4)
+    assert values.min() > 0.5 and values.max() < 1.35
+    u, _, v = torch.linalg.svd(grad, full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(step.flatten(), (u @ v).flatten(), 0) > 0.97
+
+
+def test_what_goes_to_muon():
+    def names(muon_lr):
+        optimizer = Optimizer(Transformer(SMALL).named_parameters(), muon_lr)
+        return set(optimizer.rest)
+
+    every = {name for name, _ in Transformer(SMALL).named_parameters()}
+    assert names(0) == every
+    matrices = {n for n in every if "blocks." in n and "proj" in n}
+    assert names(0.02) == every - matrices and "embed.weight" in names(0.02)
 
 
 def test_gradients_are_clipped_and_cleared():

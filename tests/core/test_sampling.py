@@ -56,6 +56,23 @@ def test_filters_by_hand():
     kept = filter_logits(logits, top_p=0.01)
     assert kept.isfinite().tolist() == [[True, False, False, False]]
     assert torch.allclose(filter_logits(logits, temperature=0.5), 2 * logits)
+    assert torch.equal(filter_logits(logits, top_k=9), logits)
+    shuffled = logits[:, [2, 0, 3, 1]]  # back in the order of ids after ranking
+    assert filter_logits(shuffled, top_p=0.7).isfinite().tolist() == [[False, True, False, True]]
+
+
+def test_a_filtered_draw_keeps_the_proportions_of_what_is_left():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(20000, 4)
+    drawn = pick(logits, 1.0, 2, generator=torch.Generator().manual_seed(0))
+    assert drawn.max() == 1
+    assert (drawn == 0).float().mean().item() == pytest.approx(0.5 / 0.8, abs=0.015)
+
+
+def test_a_context_filled_to_its_end():
+    prompt = [7] * 8
+    out = generate(MODEL, [prompt], 41, temperature=0)[0]
+    assert len(out) == 41  # 48 positions are read, and the last answer needs none
+    assert out[:40] == generate(MODEL, [prompt], 40, temperature=0)[0]
 
 
 def test_pick_draws_by_the_probabilities():

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmlab import artifacts
@@ -67,7 +67,11 @@ BPE_600 = train_bpe(HOUSE, 600)
 FAST = BPE_600.to_tiktoken()
 
 
-@given(st.text())
+# Characters that every library here knows the class of, whatever its version of Unicode.
+CHARACTERS = st.characters(exclude_categories=["Cn", "Cs"])
+
+
+@given(st.text(CHARACTERS))
 @settings(max_examples=300, deadline=None)
 def test_round_trip_and_tiktoken_agree(text):
     ids = BPE_600.encode(text)
@@ -75,8 +79,59 @@ def test_round_trip_and_tiktoken_agree(text):
     assert BPE_600.decode(ids) == text
 
 
-def test_a_lone_surrogate_becomes_a_question_mark():
-    assert BPE_600.decode(BPE_600.encode("a\ud800b")) == "a?b"
+@given(st.text(CHARACTERS | st.characters(categories=["Cs"])))
+@settings(max_examples=200, deadline=None)
+def test_half_a_surrogate_pair_becomes_the_replacement_character(text):
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    ids = BPE_600.encode(text)
+    assert ids == FAST.encode_ordinary(text)
+    assert BPE_600.decode(ids) == whole
+
+
+def test_a_lone_surrogate_by_hand():
+    assert BPE_600.decode(BPE_600.encode("a\ud800b")) == "a\ufffdb"
+    assert BPE_600.decode([*b"a\xff"]) == "a\ufffd"
+
+
+WORDS = st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=20)
+
+
+@given(WORDS, WORDS, st.integers(1, 30))
+@settings(max_examples=300, deadline=None)
+def test_repetitive_text_has_the_textbook_merges_and_one_id_a_token(words, others, n_merges):
+    """Few letters make many ties and overlaps ("aaa"); tiktoken merges by bytes, we by pairs."""
+    text, other = " ".join(words), " ".join(others)
+    try:
+        bpe = train_bpe(text, 256 + n_merges + len(SPECIALS))
+    except ValueError:
+        assume(False)
+    assert list(bpe.merges) == textbook_merges(text, n_merges)
+    assert len(set(bpe.token_bytes)) == len(bpe.token_bytes)
+    assert bpe.encode(other) == bpe.to_tiktoken().encode_ordinary(other)
+
+
+def test_encoding_applies_the_merges_in_order():
+    """Against the textbook: every merge, from the first, over the whole text."""
+    for text in TEXTS.values():
+        slow = []
+        for word in regex.findall(PATTERN, text):
+            ids = list(word.encode())
+            for i, pair in enumerate(BPE_600.merges):
+                ids = merge_pair(ids, pair, 256 + i)
+            slow += ids
+        assert BPE_600.encode(text) == slow
+
+
+def test_the_pattern_cuts():
+    pieces = ["I", "'ll", " take", " ", " ", "123", "45", " cups", "!!\n\n", "ok", "?"]
+    assert regex.findall(PATTERN, "I'll take  12345 cups!!\n\nok?") == pieces
+
+
+def test_a_merge_never_crosses_pre_tokens():
+    words = {w.encode() for w in regex.findall(PATTERN, HOUSE)}
+    learned = BPE_600.token_bytes[256:]
+    assert all(any(token in word for word in words) for token in learned)
+    assert not any(b" " in token[1:].strip() for token in learned)
 
 
 def test_special_tokens_in_text_stay_text():
@@ -89,6 +144,13 @@ def test_special_tokens_in_text_stay_text():
 def test_sizes():
     assert BPE_600.vocab_size == 600 == len(BPE_600.token_bytes) + len(SPECIALS)
     assert BPE(()).encode("é") == [0xC3, 0xA9]
+
+
+def test_unknown_ids_and_names_are_errors():
+    with pytest.raises(IndexError):
+        BPE_600.decode([600])
+    with pytest.raises(ValueError):
+        BPE_600.special("<|system|>")
 
 
 def test_sizes_that_cannot_be():
