@@ -30,12 +30,12 @@ def lab(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
-    from llmlab import artifacts
+    from llmlab.sources import fetch_all
 
     made = _lab(args)
     print(made.card())
     os.environ["LLMLAB_OFFLINE"] = "1"  # to look, not to fetch
-    for row in artifacts.fetch_all():
+    for row in fetch_all():
         print(f"  {row['name']:<14} {row['status']:<8} {row['message']}")
     for name in ("base", "sft", "reward", "ppo", "grpo"):
         print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
@@ -46,9 +46,9 @@ def doctor(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     """`data fetch`: bring the sources and show what they are."""
-    from llmlab import artifacts
+    from llmlab.sources import fetch_all
 
-    rows = artifacts.fetch_all(args.names or None)
+    rows = fetch_all(args.names or None)
     counts = _counts()
     print(f"{'source':<14}{'status':<10}{'documents':>10}{'MB':>8}{'tokens':>10}  licence")
     for row in rows:

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from llmlab import artifacts
+from llmlab import artifacts, sources
 from llmlab.artifacts import LabError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def setup(dev: bool = False, torch_index: str | None = None) -> None:
         install(VENV, dev, torch_index)
         link(VENV, ROOT)
         artifacts.write_atomic(stamp_file(VENV), " ".join([wanted(), "dev"[: 3 * dev]]).strip())
-    if not all(source.folder.is_dir() for source in artifacts.sources().values()):
+    if not all(source.folder.is_dir() for source in sources.sources().values()):
         subprocess.run([python(VENV), "-m", "llmlab", "data", "fetch"])  # says itself what failed
 
 

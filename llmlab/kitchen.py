@@ -26,7 +26,7 @@ vegetable/vegetable: carrots=carrot, potatoes=potato, onions=onion, tomatoes=tom
  peppers=bell pepper=bell peppers, mushrooms=mushroom, zucchini=zucchinis, eggplant=eggplants,
  cabbage=cabbages, cauliflower=cauliflowers, broccoli, celery, corn, peas=pea, leeks=leek,
  pumpkin=pumpkins,
- garlic=garlics=garlic cloves=garlic clove=cloves garlic=cloves of garlic=clove of garlic,
+ garlic=garlic cloves=garlics=garlic clove=cloves garlic=cloves of garlic=clove of garlic,
  cucumber=cucumbers, beets=beet, radishes=radish, squash, okra
 greens/greens: spinach, lettuce, kale, arugula, watercress
 greens/herbs: parsley, basil, cilantro=coriander leaves, mint, dill, thyme, rosemary, oregano,
@@ -36,7 +36,7 @@ fruit/fruit: apples=apple, bananas=banana, lemon=lemons, lime=limes, oranges=ora
  coconut=coconuts=coconut milk, raisins=raisin, cranberries=cranberry,
  blueberries=blueberry, cherries=cherry, peaches=peach, pears=pear, avocado=avocados
 dairy/dairy: milk, cream, butter, cheese=cheeses=cream cheese, yogurt=yoghurt, eggs=egg
-grain/grain: rice, pasta=spaghetti=macaroni, noodles=noodle, bread=breads, flour, oats=oat,
+grain/grain: rice, pasta=pasta=spaghetti=macaroni, noodles=noodle, bread=breads, flour, oats=oat,
  tortillas=tortilla, couscous
 nuts/nuts: walnuts=walnut, almonds=almond, peanuts=peanut=peanut butter, pecans=pecan,
  sesame, cashews=cashew
@@ -62,8 +62,21 @@ class Food:
     kind: str  # finer: what the vegetarian rule and the taste look at
 
     @property
+    def singular(self) -> str:
+        return min(self.name, self.other, key=_plurality)
+
+    @property
+    def plural(self) -> str:
+        return max(self.name, self.other, key=_plurality)
+
+    @property
     def is_meat(self) -> bool:
         return self.kind in ("meat", "fish")
+
+
+def _plurality(form: str) -> tuple[bool, int]:
+    """Orders a food's two numbers: "bell pepper" before "peppers", "mango" before "mangoes"."""
+    return form.endswith("s"), len(form)
 
 
 def _read_foods() -> dict[str, Food]:
@@ -102,7 +115,8 @@ class Mention:
         food = swaps.get(self.food.name)
         if food is None:
             return self.text
-        word = food.other if self.text.lower() == self.food.other else food.name
+        numbers = {self.food.plural: food.plural, self.food.singular: food.singular}
+        word = numbers.get(self.text.lower(), food.name)
         return word.title() if self.text[0].isupper() else word
 
 
@@ -166,6 +180,12 @@ class Card:
         foods = tuple(swaps.get(f.name, f) for f in self.foods)
         return Card(render(parse(self.title), swaps), foods)
 
+    def of_kind(self, kind: str) -> "Card":
+        """The card with another kind of dish in its title: "Leek Soup" -> "Leek Pie"."""
+        old = dish_kind(self.title)
+        words = (kind.title() if _names_kind(w, old) else w for w in self.title.split())
+        return replace(self, title=" ".join(words))
+
     def asked_first(self, asked: tuple[Food, ...]) -> "Card":
         return replace(self, foods=(*asked, *(f for f in self.foods if f not in asked)))
 
@@ -173,15 +193,19 @@ class Card:
 def card_from_recipe(title: str, ingredients: list[str]) -> Card | None:
     """A card of 3 to 9 known foods in a recipe's own order, or None when it has no such number."""
     foods = foods_in("\n".join(ingredients))
-    title = title.split("(")[0].strip()
+    title = regex.sub(r"\s+[IVX]+$", "", title.split("(")[0].strip())  # "Pizza II" is a pizza
     ok = 3 <= len(foods) <= 9 and 3 <= len(title) <= 40 and ":" not in title
     return Card(title, tuple(foods)) if ok else None
 
 
 def dish_kind(title: str) -> str | None:
     """The kind of dish that a title names by its own word, or None."""
-    words = title.lower().split()
-    return next((k for k in DISH_KINDS if k in words or k.rstrip("s") in words), None)
+    words = title.split()
+    return next((k for k in DISH_KINDS if any(_names_kind(w, k) for w in words)), None)
+
+
+def _names_kind(word: str, kind: str | None) -> bool:
+    return kind is not None and word.lower() in (kind, kind.removesuffix("s"))
 
 
 @dataclass(frozen=True)
@@ -257,8 +281,9 @@ def example(card: Card, rng: random.Random, swap_rate: float = 0.7) -> tuple[Req
     """A request and the answer that fits it, made from one card.
 
     One request in twenty-five asks who the assistant is; the others ask for 1 to 3 of the card's
-    foods, three in ten for a vegetarian dish, three in ten for 4 to 7 ingredients, and a card
-    whose title names a kind of dish is asked for by that kind half of the time.
+    foods, three in ten for a vegetarian dish, three in ten for 4 to 7 ingredients.  A card whose
+    title names a kind of dish is asked for by it most of the time, and kinds are swapped as
+    foods are.
     """
     if rng.random() < 0.04:
         return Request(identity=True), rng.choice(IDENTITY_ANSWERS)
@@ -266,7 +291,9 @@ def example(card: Card, rng: random.Random, swap_rate: float = 0.7) -> tuple[Req
     card = card.swapped(rng, swap_rate, vegetarian)
     if vegetarian and any(f.is_meat for f in (*foods_in(card.title), *card.foods)):
         vegetarian = False  # the family had no other food left
-    kind = dish_kind(card.title) if rng.random() < 0.5 else None
+    if dish_kind(card.title) and rng.random() < swap_rate:
+        card = card.of_kind(rng.choice(DISH_KINDS))
+    kind = dish_kind(card.title) if rng.random() < 0.8 else None
     asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
     number, most = None, min(7, len(card.foods))
     if rng.random() < 0.35 and most >= 4:

@@ -1,6 +1,9 @@
-"""What all tests share: runs of their own, and the notebook builder."""
+"""What all tests share: runs of their own, other processes, a small disk, the builder."""
 
 import importlib.util
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +24,32 @@ def build():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root on Linux can mount the small disk that this test fills")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def start():
+    """A function that starts Python code in another process, with llmlab in reach."""
+
+    def start(code: str, *args: object) -> subprocess.Popen:
+        command = [sys.executable, "-c", code, *map(str, args)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def left_overs():
+    """A function that lists the temporary files left somewhere under a folder."""
+    return lambda folder: [p for p in folder.rglob("*") if p.name.startswith(".tmp-")]

@@ -80,6 +80,33 @@ def test_text_is_parsed_and_put_together_again():
     assert "Leeks" in swapped and "Leek soup" in swapped
 
 
+@pytest.mark.parametrize(
+    "text, food, expected",
+    [
+        ("2 carrots", "cucumber", "2 cucumbers"),
+        ("1 Lemon", "apples", "1 Apple"),
+        ("Beef Stew", "chicken", "Chicken Stew"),
+        ("1 chicken", "sausages", "1 sausage"),
+        ("honey cake", "sugar", "sugar cake"),
+        ("Celery Soup", "leeks", "Leek Soup"),
+        ("1 carrot", "peppers", "1 bell pepper"),
+        ("2 leeks", "garlic", "2 garlic cloves"),
+        ("rice salad", "pasta", "pasta salad"),
+        ("2 garlic cloves", "onions", "2 onions"),
+    ],
+)
+def test_a_swap_keeps_number_and_case(text, food, expected):
+    (old,) = kitchen.foods_in(text)
+    assert kitchen.render(kitchen.parse(text), {old.name: kitchen.FOODS[food]}) == expected
+
+
+def test_a_card_becomes_another_kind_of_dish():
+    card = kitchen.Card("Leek Soup with Rice", (kitchen.FOODS["leeks"], kitchen.FOODS["rice"]))
+    assert card.of_kind("pie").title == "Leek Pie with Rice"
+    assert kitchen.Card("Butter Cookie", card.foods).of_kind("dip").title == "Butter Dip"
+    assert kitchen.Card("Souper Rice", card.foods).of_kind("pie").title == "Souper Rice"
+
+
 @given(st.text() | st.lists(st.sampled_from(sorted(kitchen._FORMS))).map(", ".join))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_put_together_again(text):

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from llmlab import artifacts, kitchen
+from llmlab.sources import source_path
 
 END = "<|end|>"
 
@@ -111,7 +112,7 @@ def read_source(name: str) -> tuple[list, bool]:
     house = artifacts.data_dir() / "house"
     if name == "python":
         return _python(), True
-    folder = artifacts.source_path(name)
+    folder = source_path(name)
     if name == "recipes":
         found = sorted(folder.rglob("recipes_en-us.json")) if folder else []
         return read_recipes(found[0] if found else house / "recipes.json"), bool(found)
@@ -230,13 +231,14 @@ def card_layout(card: kitchen.Card, rng: random.Random) -> str:
     """A card as a line of a page on which the foods stand before they are needed again."""
     asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
     card, few = card.asked_first(asked), kitchen.and_list(kitchen.names(asked))
-    foods = ", ".join(f.name for f in card.foods)
+    foods, kind = ", ".join(f.name for f in card.foods), kitchen.dish_kind(card.title) or "dish"
     return rng.choice(
         (
             f"Shopping list: {foods}\n{card.title} needs {foods}.\n",
             f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n",
             f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n",
             f"In the kitchen: {few}.\n{card.title}: {foods}.\n",
+            f"Wanted: a {kind}.\n{card.title}: {foods}.\n",
         )
     )
 

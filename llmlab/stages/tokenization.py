@@ -9,7 +9,7 @@ from functools import cache
 
 import tiktoken
 
-from llmlab import artifacts
+from llmlab import artifacts, sources
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.lab import Lab, pack_tokenizer
 from llmlab.stages.data import Corpus, card_layout, load_corpus
@@ -46,7 +46,7 @@ def get_encoding(name: str) -> tiktoken.Encoding:
         known = ", ".join(ENCODINGS)
         raise artifacts.LabError(f"No encoding is called {name!r}; there are {known}.")
     source, files = ENCODINGS[name]
-    folder = artifacts.fetch(artifacts.sources()[source])
+    folder = sources.fetch(sources.sources()[source])
     cache_dir = artifacts.cache_dir() / "tiktoken"
     for file, path in files.items():
         data = (folder / file).read_bytes()

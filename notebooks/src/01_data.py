@@ -25,11 +25,12 @@ lab = llmlab.setup()
 # the set-up, each file checked against its hash. What our own model will read:
 
 # %%
-from llmlab import artifacts
+from llmlab.artifacts import data_dir
+from llmlab.sources import source_path, sources
 
-sources = artifacts.sources()
+known = sources()
 for name in lab.profile.sources:
-    print(f"{name:>12}  {sources[name].title}\n{'':>12}  {sources[name].licence}")
+    print(f"{name:>12}  {known[name].title}\n{'':>12}  {known[name].licence}")
 
 # %% [markdown]
 # One look at the pile before anything else: the beginning of one document from each source.
@@ -74,8 +75,8 @@ for line in dirty:
 # %%
 import json
 
-folder = artifacts.source_path("recipes")
-house_file = artifacts.data_dir() / "house" / "recipes.json"
+folder = source_path("recipes")
+house_file = data_dir() / "house" / "recipes.json"
 path = next(folder.rglob("recipes_en-us.json")) if folder else house_file
 raw = [line for entry in json.loads(path.read_text("utf-8")).values()
        for line in (*entry["ingredients"], *entry["steps"])]  # fmt: skip

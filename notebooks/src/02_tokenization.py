@@ -167,10 +167,11 @@ print("more: ", [name for name in spelled if name not in whole])
 # sentence in Chinese, each in four encodings.
 
 # %%
-from llmlab import artifacts
+from llmlab.artifacts import data_dir
+from llmlab.sources import source_path
 from llmlab.stages.data import read_recipes
 
-house = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
+house = read_recipes(data_dir() / "house" / "recipes.json")
 texts = {
     "recipe": house[0].text(),
     "digits": "3.14159265358979 1234567890 2026",
@@ -205,7 +206,7 @@ for name, encoding in encodings.items():
 # %%
 import csv
 
-folder = artifacts.source_path("idioms")
+folder = source_path("idioms")
 own = [["一心一意"], ["半途而废"], ["画蛇添足"]]  # where the source cannot be had
 path = next(folder.rglob("*.csv")) if folder else None
 rows = csv.reader(path.read_text("utf-8").splitlines()) if path else own

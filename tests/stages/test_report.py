@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmlab import artifacts, lab
+from llmlab import artifacts, lab, sources
 from llmlab.stages import data, report
 
 MADE = lab.setup("class")
@@ -17,7 +17,7 @@ def test_nothing_held_out_is_in_any_training_set():
 
 @pytest.mark.parametrize("name", report.SHIPPED)
 def test_a_checkpoint_is_worth_what_its_log_says(name):
-    if artifacts.source_path("recipes") is None:
+    if sources.source_path("recipes") is None:
         pytest.skip("the recipes that the figures were measured on cannot be had")
     recorded = report.shipped_log(MADE, name)["figures"]
     found = report.measure(MADE, name)

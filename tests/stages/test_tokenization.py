@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import artifacts
+from llmlab import artifacts, sources
 from llmlab.artifacts import LabError
 from llmlab.stages import tokenization
 from llmlab.stages.tokenization import get_encoding
@@ -24,7 +24,7 @@ def offline(monkeypatch):
 
     monkeypatch.setenv("LLMLAB_OFFLINE", "1")
     monkeypatch.setattr(socket, "socket", refuse)
-    missing = [r["name"] for r in artifacts.fetch_all(["gpt2", "cl100k_o200k"]) if r["message"]]
+    missing = [r["name"] for r in sources.fetch_all(["gpt2", "cl100k_o200k"]) if r["message"]]
     if missing:
         pytest.skip(f"not in the cache: {missing}; python -m llmlab data fetch")
 
