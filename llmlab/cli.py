@@ -235,6 +235,8 @@ def _lab(args: argparse.Namespace):
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise LabError(f"--{name.replace('_', '-')} must be more than 0; nothing was done.")
+    if args.json and os.path.isdir(args.json):
+        raise LabError(f"--json names a file, and {args.json} is a folder; nothing was done.")
     made = lab_module().setup(profile, args.budget_minutes, args.seed, args.runs_dir)
     made.steps = args.steps
     return made
@@ -251,6 +253,8 @@ def _model(args: argparse.Namespace, default: str):
 
 
 def _check_sampling(args: argparse.Namespace) -> None:
+    if getattr(args, "tokens", 1) < 1:
+        raise LabError("--tokens must be 1 or more; nothing was done.")
     if not 0 <= args.temperature < float("inf"):
         raise LabError("--temperature must be 0 or more; nothing was done.")
 

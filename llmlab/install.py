@@ -97,14 +97,15 @@ def install(venv: Path, dev: bool, torch_index: str | None) -> None:
     problem = "pip could not install all packages"
     torch = works(python(venv), "-c", "from importlib.metadata import version as v; v('torch')")
     if torch_index and not torch:
-        run(problem, *pip, *pins, "--extra-index-url", torch_index, "torch")
+        # Without dependencies: that index is asked for torch and nothing else.
+        run(problem, *pip, *pins, "--no-deps", "--index-url", torch_index, "torch")
         torch = True
     packages = requirements(dev)
     if torch:  # then neither its version nor its index is ours to choose
         free = without_torch((ROOT / "constraints.txt").read_text("utf-8").splitlines())
         pins = ["--constraint", venv / "llmlab-constraints.txt"]
         artifacts.write_atomic(pins[1], "\n".join(free))
-        packages = without_torch(packages)
+        packages = [*without_torch(packages), "torch"]  # brings what it stands on
     run(problem, *pip, *pins, *packages)
 
 

@@ -66,6 +66,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> None:
         kernel_name="python3",
         timeout=None,
         record_timing=False,
+        coalesce_streams=True,  # else what a cell prints comes in pieces, as the clock would have it
         resources={"metadata": {"path": str(folder)}},
     ).execute()
 

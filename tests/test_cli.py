@@ -1,11 +1,13 @@
 """`python -m llmlab …`, as it is called."""
 
+import pickle
 import subprocess
 import sys
 
 import pytest
 
-from llmlab import __version__
+from llmlab import __version__, artifacts, cli
+from llmlab.artifacts import data_dir
 
 
 def llmlab(*arguments: str) -> subprocess.CompletedProcess:
@@ -22,3 +24,101 @@ def test_wrong_arguments_exit_with_2_and_a_usage_line(arguments):
     done = llmlab(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: ") and "Traceback" not in done.stderr
+
+
+# --- Files that are not what they should be ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small model of the series, as `pretrain` leaves it."""
+    folder = tmp_path_factory.mktemp("small")
+    text = folder / "text.txt"
+    text.write_text((data_dir() / "house" / "recipes.json").read_text("utf-8"), "utf-8")
+    arguments = ["--toy", "--steps", "2", "--tokenizer", "char", "--out", str(folder)]
+    assert cli.main(["pretrain", "--text", str(text), *arguments]) == 0
+    return folder / "model.safetensors"
+
+
+def truncated(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def flipped(whole: bytes) -> bytes:
+    return whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+
+
+def pickled(whole: bytes) -> bytes:
+    return pickle.dumps({"model": [1, 2, 3]})
+
+
+DAMAGES = {truncated: "cut short", flipped: "damaged", pickled: "pickle", bytes.upper: "not a"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("command", [["sample"], ["export", "out"]])
+def test_a_damaged_checkpoint_is_refused(
+    checkpoint, damage, command, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(damage(checkpoint.read_bytes()))
+    assert cli.main([*command, "--model", str(file)]) == 2
+    shown = capsys.readouterr()
+    assert DAMAGES[damage] in shown.err and shown.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_shape_is_refused(checkpoint, tmp_path, capsys):
+    tensors, meta = artifacts.load_checkpoint(checkpoint)
+    meta["config"]["dim"] *= 2
+    file = tmp_path / "model.safetensors"
+    artifacts.save_checkpoint(file, tensors, meta)
+    assert cli.main(["sample", "--model", str(file)]) == 2
+    assert "not a model of this series" in capsys.readouterr().err
+
+
+def test_a_run_of_another_shape_is_begun_anew_and_says_so(checkpoint, tmp_path, capsys):
+    """The same folder, another vocabulary: what is there cannot be gone on with."""
+    text = checkpoint.with_name("text.txt")
+    out = tmp_path / "model.safetensors"
+    out.write_bytes(checkpoint.read_bytes())
+    arguments = ["pretrain", "--toy", "--steps", "2", "--text", str(text), "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--vocab-size", "300"]) == 0
+    assert artifacts.read_meta(out)["config"]["vocab_size"] == 300
+    assert "this one takes its place" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_said_in_a_sentence(checkpoint, small_disk, capsys):
+    text = str(checkpoint.with_name("text.txt"))
+    arguments = ["pretrain", "--toy", "--steps", "2", "--tokenizer", "char", "--text", text]
+    assert cli.main([*arguments, "--out", str(small_disk / "run")]) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert "could not be written" in shown and "run it again" in shown
+    assert [f for f in small_disk.rglob("*") if f.is_file()] == []
+
+
+BAD = {
+    "a source that is none": (["data", "fetch", "soup"], "No source is called 'soup'"),
+    "no seeds": (["run", "data", "--seeds", "0"], "1 or more"),
+    "a budget that is no number": (["run", "data", "--budget-minutes", "nan"], "more than 0"),
+    "a temperature that is no number": (["sample", "--temperature", "nan"], "0 or more"),
+    "an endless temperature": (["sample", "--temperature", "inf"], "0 or more"),
+    "tokens below one": (["sample", "--tokens", "0"], "1 or more"),
+    "a vocabulary of bytes alone": (
+        ["pretrain", "--toy", "--text", "TEXT", "--out", "OUT", "--vocab-size", "10"],
+        "at least 259, not 10",
+    ),
+    "figures into a folder": (["run", "data", "--toy", "--json", "."], "folder"),
+    "an export onto a file": (["export", "TEXT", "--model", "base"], "could not be written"),
+    "runs inside a file": (["run", "tokenization", "--toy", "--runs-dir", "TEXT"], "could not be"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_mistakes_get_a_sentence(case, checkpoint, tmp_path, capsys):
+    arguments, sentence = BAD[case]
+    places = {"TEXT": str(checkpoint.with_name("text.txt")), "OUT": str(tmp_path)}
+    assert cli.main([places.get(a, a) for a in arguments]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert sentence in last

@@ -61,12 +61,18 @@ class Job:
         artifacts.save_checkpoint(self.path, self.tensors(), meta)
 
     def resume(self) -> bool:
-        """Take up a stored run of the same kind where it stopped; False when there is none."""
+        """Take up a stored run of the same kind where it stopped; False when there is none.
+
+        A run of other data, seed or shape is replaced, which is said.
+        """
         if self.path is None or not self.path.exists():
             return False
         tensors, meta = artifacts.load_checkpoint(self.path)
-        same = all(meta.get(k) == v for k, v in self.meta.items() if k != "command")
-        if not same or meta["config"] != asdict(self.model.config) or meta["step"] >= meta["steps"]:
+        wanted = {**self.meta, "config": asdict(self.model.config)}
+        if any(meta.get(k) != v for k, v in wanted.items()):
+            print(f"{self.path} is of another run (data, seed or shape); this one takes its place.")
+            return False
+        if meta["step"] >= meta["steps"]:
             return False
         self.model.load_state_dict(_named(tensors, "model."), strict=False)
         if self.extra is not None:
