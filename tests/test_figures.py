@@ -1,0 +1,78 @@
+"""The series' pictures: what was given is drawn, legibly, and each figure is shown once."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pytest
+
+from llmlab import figures
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open():
+    """A figure left open would be shown a second time at the end of its cell."""
+    yield
+    assert plt.get_fignums() == []
+
+
+def words(figure) -> list[str]:
+    figure.draw_without_rendering()
+    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
+
+
+def test_bars_carry_their_figures():
+    figure = figures.bars({"before": [0.25, 0.5], "after": [0.75, 1.0]}, ["asked", "once"], "Rules")
+    assert {"before", "after", "asked", "once", "Rules", "25%", "100%"} <= set(words(figure))
+    heights = sorted(p.get_height() for p in figure.axes[0].patches)
+    assert heights == [0.25, 0.5, 0.75, 1.0]
+    plain = figures.bars({"tokens": [3.25]}, ["ours"], per_cent=False)
+    assert "3.2" in words(plain)
+
+
+def test_shares_stand_side_by_side():
+    panels = {"Texts": {"a": (60, "60 %"), "b": (40, "40 %")}, "Tokens": {"a": (1, "1 %")}}
+    figure = figures.shares(panels)
+    assert len(figure.axes) == 2
+    assert {"Texts", "Tokens", "60 %", "1 %"} <= set(words(figure))
+
+
+def test_lines_differ_by_more_than_colour():
+    series = {name: (range(50), [i * n for i in range(50)]) for n, name in enumerate("abcd")}
+    figure = figures.lines(series, "step", "loss")
+    drawn = figure.axes[0].get_lines()
+    assert len({line.get_linestyle() for line in drawn}) == 4
+    assert len({line.get_color() for line in drawn}) == 4
+    log = figures.lines({"a": ([1, 10], [0.5, 1.0])}, "step", log_x=True, per_cent=True)
+    assert log.axes[0].get_xscale() == "log" and "50 %" in words(log)
+
+
+def test_groups_of_points_have_shapes_of_their_own():
+    groups = [f"group {i}" for i in range(12)]
+    figure = figures.scatter(range(12), range(12), "x", "y", groups)
+    paths = figure.axes[0].collections
+    shapes = {points.get_paths()[0].vertices.tobytes() for points in paths}
+    assert len(paths) == 12 and len(shapes) == 12
+
+
+def test_names_cover_no_point_and_no_other_name_while_there_is_room():
+    xs, ys, names = [0, 1, 2, 0.02], [0, 1, 0, 0.02], ["salt", "pepper", "leek", "lime"]
+    figure = figures.scatter(xs, ys, "x", "y", ["a"] * 4, names=names)
+    figure.draw_without_rendering()
+    boxes = [note.get_window_extent() for note in figure.axes[0].texts]
+    assert [note.get_text() for note in figure.axes[0].texts] == names
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_boxes_that_touch_do_not_overlap():
+    assert figures.overlap((0, 0, 2, 2), (1, 1, 3, 3))
+    assert not figures.overlap((0, 0, 1, 1), (1, 0, 2, 1))
+
+
+def test_a_film_keeps_its_axes():
+    figure = figures.film({"early": ([0, 1], [0, 1]), "late": ([5, -5], [2, 3])}, ["a", "b"])
+    early, late = figure.axes
+    assert early.get_xlim() == late.get_xlim() == (-5.05, 5.05)
+    assert early.get_ylim() == late.get_ylim()
