@@ -287,6 +287,12 @@ class Mixture:
         self.cards = [c for c in (r.card() for r in corpus.recipes) if c]
         self._shard: tuple[int, Tensor] | None = None
 
+    def epochs(self, tokens: int) -> float:
+        """How often a run of so many tokens reads each recipe, in one layout or another."""
+        ids = self.encoding.encode_ordinary_batch([r.text() for r in self.corpus.recipes])
+        share = self.weights["recipes"] / sum(self.weights.values())
+        return share * tokens / sum(map(len, ids))
+
     def document(self, source: str, rng: random.Random) -> str:
         """One document of a source, in a random layout where it is a recipe or a card."""
         rate = self.swap_rate if rng.random() < 0.5 else 0.0

@@ -2,10 +2,13 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from llmlab import artifacts
 from llmlab.artifacts import LabError
@@ -20,6 +23,7 @@ from llmlab.stages.data import Corpus, Mixture, load_corpus
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
 
 SNAPSHOTS = 12
+DROPOUT, EPOCHS = 0.1, 4  # the rate, for runs that read their text more often than that
 
 
 @torch.inference_mode()
@@ -69,6 +73,10 @@ class Rows:
     def __init__(self, ids: list[int], seed: int):
         self.ids, self.seed = torch.tensor(ids), seed
 
+    def epochs(self, tokens: int) -> float:
+        """How often a run of so many tokens reads the text."""
+        return tokens / len(self.ids)
+
     def batch(self, step: int, batch: int, seq_len: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         starts = torch.randint(len(self.ids) - seq_len, (batch,), generator=generator)
@@ -94,11 +102,33 @@ def _job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) ->
     return loop.Job(model, tokenizer, optimizer, path, meta=meta)
 
 
+@contextmanager
+def dropout(model: Transformer, rate: float) -> Iterator[None]:
+    """While it lasts, a share `rate` of what each part adds to the residual stream is zero, so
+    that nothing can be learned by heart from one path alone.  Srivastava et al. 2014."""
+
+    def drop(part, arguments, out):
+        return F.dropout(out, rate)
+
+    parts = [part for block in model.blocks for part in (block.attn, block.mlp)]
+    hooks = [part.register_forward_hook(drop) for part in parts if rate]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
-    """The pretraining loop: read rows, score every next id, step."""
+    """The pretraining loop: read rows, score every next id, step.
+
+    Text that is read more than four times is worth less each time (Muennighoff et al. 2023), and
+    a small model begins to recite it: dropout holds against that.
+    """
     profile, model = lab.profile, job.model
 
     def one_step(step: int) -> dict:
+        torch.manual_seed(lab.seed * 1_000_003 + step)  # a resumed run drops the same
         ids = rows.batch(step, profile.pretraining_batch, profile.seq_len).to(lab.device)
         loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])  # (B, T) in, (B, T) to guess
         loss.backward()
@@ -113,7 +143,9 @@ def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshot
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "pretraining", one_step, job)
-    loop.run(job, one_step, on_step, "pretraining", keep_snapshot if snapshots else None)
+    tokens = job.steps * profile.pretraining_batch * profile.seq_len
+    with dropout(model, DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0):
+        loop.run(job, one_step, on_step, "pretraining", keep_snapshot if snapshots else None)
 
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):

@@ -1,6 +1,7 @@
 """The line's loops: resuming is bit-equal, and each stage runs on a toy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from llmlab import artifacts, cli, lab
 from llmlab.artifacts import LabError
 from llmlab.stages import loop, pretraining
+from llmlab.stages.data import Mixture, load_corpus
 
 TEXT = (artifacts.data_dir() / "house" / "recipes.json").read_text("utf-8")
 
@@ -102,3 +104,34 @@ def test_a_vocabulary_that_the_text_cannot_fill(tmp_path, capsys):
     path.write_text("soup " * 50)
     code = cli.main(["pretrain", "--toy", "--text", str(path), "--out", str(tmp_path)])
     assert code == 2 and "supports a vocabulary of" in capsys.readouterr().err
+
+
+def test_dropout_lasts_as_long_as_its_block(tmp_path):
+    model, ids = toy(tmp_path, 1).build(), torch.arange(12)[None]
+    for block in model.blocks:
+        torch.nn.init.normal_(block.attn.o_proj.weight)
+    calm = model(ids)
+    with pretraining.dropout(model, 0.5):
+        assert not torch.equal(model(ids), model(ids))
+    with pretraining.dropout(model, 0.0):
+        assert torch.equal(model(ids), calm)
+    assert torch.equal(model(ids), calm)
+
+
+def test_a_text_read_over_and_over_is_learned_with_dropout(tmp_path, monkeypatch):
+    rates = []
+    dropout = pretraining.dropout
+    monkeypatch.setattr(pretraining, "dropout", lambda m, r: rates.append(r) or dropout(m, r))
+    for steps in (4, 400):
+        made, short = toy(tmp_path, steps), TEXT[:4000]
+        made.profile = replace(made.profile, pretraining_batch=1)
+        pretraining.pretrain_text(made, short, "char", tmp_path / str(steps))
+    assert rates == [0.0, pretraining.DROPOUT]
+
+
+def test_epochs_of_a_mixture_count_its_recipes(tmp_path):
+    made = toy(tmp_path, 1)
+    corpus, encoding = load_corpus(("recipes",)), made.tokenizer().to_tiktoken()
+    mixture = Mixture(corpus, encoding, {"recipes": 1, "cards": 3}, seed=1)
+    tokens = sum(len(encoding.encode_ordinary(r.text())) for r in corpus.recipes)
+    assert mixture.epochs(8 * tokens) == pytest.approx(2)
