@@ -217,6 +217,34 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
+def student(args: argparse.Namespace) -> int:
+    """Write the series without its answers, for a class."""
+    from pathlib import Path
+
+    from llmlab.artifacts import PACKAGE
+    from llmlab.classroom.student import write_student_edition
+
+    written = write_student_edition(PACKAGE.parent / "notebooks" / "src", Path(args.folder))
+    print(f"{len(written)} notebooks without answers are in {args.folder}.")
+    return 0
+
+
+def progress(args: argparse.Namespace) -> int:
+    """Which exercises are solved."""
+    from llmlab.classroom.progress import progress_table
+
+    print(progress_table())
+    return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    """Make the points of a comparison that are missing."""
+    from llmlab.studies import run_study
+
+    _write_json(args, run_study(_lab(args), args.name, args.points, args.ship))
+    return 0
+
+
 # --- What the commands share ----------------------------------------------------------------
 
 
@@ -319,6 +347,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--controls", action="store_true", help="also what SFT is compared with")
     command.add_argument("--ship", action="store_true", help="keep the runs in data/checkpoints")
     command.add_argument("--seeds", type=int, default=1, help="repeat sft, reward and rl")
+
+    command = add(study, "make a comparison that takes longer than a class has")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--points", nargs="*", metavar="ARM:SEED", help="these alone")
+    command.add_argument("--ship", action="store_true", help="keep the study in data/studies")
+
+    command = add(student, "write the notebooks without their answers")
+    command.add_argument("folder", metavar="DIR")
+    add(progress, "which exercises are solved")
 
     command = add(pretrain, "train on a text of your own")
     command.add_argument("--text", required=True, metavar="FILE")

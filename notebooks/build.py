@@ -61,12 +61,13 @@ def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> None:
     """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
     metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
     notebook.metadata = nbformat.from_dict(METADATA | metadata)
+    os.environ["LLMLAB_STRICT"] = "1"  # a wrong solution is an error, and is not saved
     NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=None,
         record_timing=False,
-        coalesce_streams=True,  # else what a cell prints comes in pieces, as the clock would have it
+        coalesce_streams=True,  # else what a cell prints comes in pieces
         resources={"metadata": {"path": str(folder)}},
     ).execute()
 

@@ -24,6 +24,7 @@ budget_s = {}
 def pytest_configure(config):
     os.environ.setdefault("LLMLAB_PROFILE", "class")
     os.environ["LLMLAB_RUNS"] = RUNS.name
+    os.environ["LLMLAB_STRICT"] = "1"  # an exercise whose solution is wrong fails
 
 
 def is_cell(item) -> bool:

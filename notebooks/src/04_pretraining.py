@@ -118,7 +118,9 @@ print(pretraining.sample_text(job.model, tokenizer, "Tomato Soup\n\nIngredients:
 # ## Here is one we prepared earlier
 #
 # The same command, the same model and text, with a longer budget. Its log came with the project:
-# the two curves part where the live run's cool-down begins.
+# the two curves part where the live run's cool-down begins. It read every recipe many times over;
+# a run that does so more than four times leaves out a tenth of each part's work at random
+# (*dropout*), lest it learn them by heart.
 
 # %%
 from llmlab.stages.report import shipped_log

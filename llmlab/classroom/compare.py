@@ -1,0 +1,156 @@
+"""Comparers for checks: each says in words what differs, and never what would be right.
+
+`what` names the thing in the sentence: "the answer", "the merged list", "the loss".
+"""
+
+from typing import TYPE_CHECKING
+
+from llmlab.classroom.exercises import Wrong, kind
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+# numpy's letter for a kind of number
+KINDS = {"b": "truth values", "i": "whole numbers", "u": "whole numbers", "f": "decimal numbers"}
+
+
+def close(
+    answer: object, right: object, what: str = "the answer", rtol: float = 1e-4, atol: float = 1e-6
+) -> None:
+    """Wrong unless two numbers, tensors, or lists of numbers agree in type, shape and value.
+
+    Floats are alike within atol + rtol · |right|; whole numbers are alike or not.  A tensor without
+    axes counts as a number, a tuple as a list.
+    """
+    import numpy as np
+
+    what = what[0].upper() + what[1:]
+    sorts = _sort(answer), _sort(right)
+    if sorts[0] != sorts[1] and sorts != ("a number", "a truth value"):
+        raise Wrong(f"{what} should be {sorts[1]}, and yours is {sorts[0]}.")
+    got, wanted = _array(answer, what), _array(right, what)
+    if got.shape != wanted.shape:
+        raise Wrong(_shape(got, wanted, what))
+    kinds = got.dtype.kind, wanted.dtype.kind
+    unlike = kinds[0] != kinds[1] and "b" in kinds
+    if unlike or (got.ndim and kinds[0] == "f" and kinds[1] in "iu"):
+        raise Wrong(f"{what} should hold {KINDS[kinds[1]]}, and yours holds {KINDS[kinds[0]]}.")
+    if kinds[1] in "iu":
+        rtol = min(rtol, 1e-9)  # an id beside the right one is wrong
+    odd = ~np.isfinite(got) & np.isfinite(wanted)
+    if odd.any():
+        raise Wrong(
+            f"{what} holds {got[odd][0]}{_place(odd)}. Look for a division by 0, a logarithm of 0, "
+            "or an exponential that is too large."
+        )
+    wrong = ~np.isclose(got, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    if wrong.any():
+        raise Wrong(_value(got, wanted, wrong, what))
+
+
+def same(answer: object, right: object, what: str = "the answer") -> None:
+    """Wrong unless two values are equal: texts, lists of ids, sets, dicts of counts.
+
+    A tuple counts as a list, and a Counter as a dict.
+    """
+    what = what[0].upper() + what[1:]
+    got, wanted = _sort(answer), _sort(right)
+    if got != wanted:
+        raise Wrong(f"{what} should be {wanted}, and yours is {got}.")
+    if isinstance(right, tuple | list):
+        answer, right = list(answer), list(right)
+    if answer == right:
+        return
+    if isinstance(right, dict | set | frozenset):
+        missing, extra = len(set(right) - set(answer)), len(set(answer) - set(right))
+        if missing or extra:
+            raise Wrong(f"{what} is not right: {missing} entries are missing, {extra} too many.")
+        raise Wrong(f"{what} has the right keys, but not the right values.")
+    if isinstance(right, str | bytes | list):
+        pairs = enumerate(zip(answer, right, strict=False))
+        place = next((i for i, (a, b) in pairs if a != b), None)
+        if place is None:
+            raise Wrong(f"{what} is too {'long' if len(answer) > len(right) else 'short'}.")
+        raise Wrong(f"{what} is right up to place {place} (counted from 0), and wrong there.")
+    raise Wrong(f"{what} is not right.")
+
+
+# --- Types and shapes -----------------------------------------------------------------------
+
+
+def _is_tensor(value: object) -> bool:
+    """A torch tensor or a numpy array."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+SORTS = {
+    "a truth value": bool,
+    "a number": (int, float),
+    "a text": str,
+    "a list": (list, tuple),
+    "a set": (set, frozenset),
+    "a dict": dict,
+}
+
+
+def _sort(value: object) -> str:
+    """What a value is, in words for a learner; a tensor of no axes is a number."""
+    if _is_tensor(value):
+        return "a tensor" if len(value.shape) else "a number"
+    return next((sort for sort, types in SORTS.items() if isinstance(value, types)), kind(value))
+
+
+def _array(value: object, what: str) -> "np.ndarray":
+    """A number, a tensor or a list of numbers as a numpy array; Wrong for anything else."""
+    import numpy as np
+
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()
+    try:
+        array = np.asarray(value)
+        if array.dtype == object:  # whole numbers that are too long for 64 bits, or no numbers
+            array = np.array([float(item) for item in array.flat]).reshape(array.shape)
+    except (ValueError, TypeError, RuntimeError, OverflowError):
+        raise Wrong(f"{what} should hold numbers alone, in rows of equal length.") from None
+    if array.dtype.kind not in "biuf":
+        raise Wrong(f"{what} should hold numbers alone.")
+    return array
+
+
+# --- What differs, in words -----------------------------------------------------------------
+
+
+def _shape(got: "np.ndarray", wanted: "np.ndarray", what: str) -> str:
+    if got.ndim != wanted.ndim:
+        many = "many" if got.ndim > wanted.ndim else "few"
+        return f"{what} has the shape {list(got.shape)}: that is too {many} axes."
+    if sorted(got.shape) == sorted(wanted.shape):
+        return f"{what} has the shape {list(got.shape)}: the right axes, but not in this order."
+    axes = [i for i, (a, b) in enumerate(zip(got.shape, wanted.shape, strict=True)) if a != b]
+    long = "long" if got.shape[axes[0]] > wanted.shape[axes[0]] else "short"
+    return f"{what} has the shape {list(got.shape)}: axis {axes[0]} is too {long}."
+
+
+def _value(got: "np.ndarray", wanted: "np.ndarray", wrong: "np.ndarray", what: str) -> str:
+    """How many numbers are wrong, where the first is, and what they have in common."""
+    import numpy as np
+
+    if got.dtype.kind == "b":
+        return f"{what} is wrong in {wrong.sum()} of {wrong.size} truth values{_place(wrong)}."
+    if np.allclose(-got.astype(float), wanted, equal_nan=True):
+        return f"{what} has the wrong sign."
+    larger = got[wrong][0] > wanted[wrong][0]
+    size = f"too {'large' if larger else 'small'}"
+    if wrong.size == 1:
+        return f"{what} is {size}."
+    count = f"{wrong.sum()} of {wrong.size} numbers are wrong"
+    return f"{what} has the right shape, but {count}; the first{_place(wrong)} is {size}."
+
+
+def _place(mask: "np.ndarray") -> str:
+    """ " at [0, 2]": the first place that a mask marks; nothing for a single number."""
+    import numpy as np
+
+    return f" at {np.argwhere(mask)[0].tolist()}" if mask.ndim else ""

@@ -1,0 +1,251 @@
+// The live view of CleaningView.  Documents are raw text from anywhere: they are set by
+// textContent, each in a direction of its own; nothing is loaded from elsewhere.
+// Only the page of the list and the document in view are here; the kernel has the others.
+
+const STYLE = `
+.ll-clean { padding: 4px 6px; font: 13px sans-serif; max-width: 960px;
+  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-clean h4 { margin: 0 0 6px; font: bold 14px sans-serif; color: inherit; }
+.ll-clean button { font: inherit; cursor: pointer; border-radius: 4px; padding: 2px 8px;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-clean button:disabled { opacity: 0.5; cursor: default; }
+.ll-clean :is(button, .ll-list, .ll-text):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
+.ll-clean .ll-step { display: grid; grid-template-columns: 1.6em minmax(7em, 14em) 1fr 4.5em 5em;
+  gap: 8px; align-items: center; width: 100%; text-align: left; padding: 3px 8px;
+  box-sizing: border-box;
+  border: 1px solid transparent; border-left: 4px solid transparent; background: none; }
+.ll-clean button.ll-step:hover:not([aria-pressed=true]) {
+  border-color: var(--jp-border-color1, #999); }
+.ll-clean .ll-step[aria-pressed=true] { border-color: var(--jp-brand-color1, #1976d2);
+  background: var(--jp-layout-color2, #eee); font-weight: bold; }
+.ll-clean kbd { font: 11px sans-serif; text-align: center; border-radius: 3px; padding: 0 3px;
+  border: 1px solid var(--jp-border-color1, #999); color: inherit; background: none;
+  box-shadow: none; }
+.ll-clean .ll-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.ll-clean .ll-number { text-align: right; font-variant-numeric: tabular-nums; }
+.ll-clean .ll-track { height: 14px; position: relative; }
+.ll-clean .ll-track i { position: absolute; inset: 0 auto 0 0; border-radius: 2px; }
+.ll-clean .ll-left { background: #1f83c4; }
+.ll-clean .ll-gone { box-sizing: border-box; border: 1px solid currentColor;
+  background: repeating-linear-gradient(135deg, currentColor 0 1px, transparent 1px 5px); }
+.ll-clean .ll-about { margin: 8px 0 6px; min-height: 1.3em; overflow-wrap: anywhere; }
+.ll-clean .ll-body { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: flex-start; }
+.ll-clean .ll-side { flex: 1 1 210px; min-width: 0; }
+.ll-clean .ll-main { flex: 3 1 420px; min-width: 0; }
+.ll-clean .ll-bar { display: flex; gap: 8px; align-items: center; margin-bottom: 4px; }
+.ll-clean .ll-bar span { flex: 1; text-align: center; font-variant-numeric: tabular-nums; }
+.ll-clean .ll-list { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 4px; }
+.ll-clean .ll-row { padding: 3px 8px; cursor: pointer; border-left: 4px solid transparent; }
+.ll-clean .ll-row div { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.ll-clean .ll-row div + div { font-size: 11px; }
+.ll-clean .ll-row:hover { background: var(--jp-layout-color2, #eee); }
+.ll-clean .ll-row[aria-selected=true] { border-color: var(--jp-brand-color1, #1976d2);
+  background: var(--jp-layout-color2, #eee); font-weight: bold; }
+.ll-clean .ll-reason { margin: 0 0 6px; overflow-wrap: anywhere; }
+.ll-clean .ll-reason b { margin-right: 6px; }
+.ll-clean .ll-pair { display: flex; flex-wrap: wrap; gap: 8px; }
+.ll-clean figure { flex: 1 1 240px; min-width: 0; margin: 0; }
+.ll-clean figcaption { margin: 0 0 3px; font-size: 12px; overflow-wrap: anywhere;
+  color: inherit; }
+.ll-clean .ll-text { max-height: 340px; overflow: auto; padding: 8px 10px; border-radius: 4px;
+  border: 1px solid var(--jp-border-color2, #ccc); white-space: pre-wrap;
+  overflow-wrap: anywhere; font: 13px/1.45 sans-serif; unicode-bidi: isolate; contain: content;
+  background: var(--jp-layout-color1, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-clean mark { background: #ffe08a; color: #222; border-bottom: 2px solid #b36b00;
+  border-radius: 2px; }
+.ll-clean .ll-waits { opacity: 0.5; }
+.ll-clean .ll-quiet { font-size: 12px; margin: 6px 0 0; }
+`;
+
+const node = (tag, attributes = {}, words = "") => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = words;
+  return made;
+};
+
+const counted = (n) => n.toLocaleString("en");
+const listed = (n) => `${counted(n)} ${n === 1 ? "document" : "documents"}`;
+
+function render({ model, el }) {
+  const funnel = model.get("_funnel");
+  const total = model.get("_total");
+  const kept = funnel.length - 1;
+
+  // --- The parts of the page ------------------------------------------------------------------
+
+  const root = node("div", { class: "ll-clean", "data-lm-suppress-shortcuts": "true" });
+  const title = node("h4", {}, model.get("title"));
+  const steps = node("div", { role: "group", "aria-label": "filters" });
+  const about = node("p", { class: "ll-about" });
+  const listId = `ll-clean-${Math.random().toString(36).slice(2)}`;
+  const list = node("div", { class: "ll-list", role: "listbox", tabindex: "0",
+    "aria-label": "documents" });
+  const [back, on] = [node("button", { type: "button", "aria-label": "document before" }, "←"),
+    node("button", { type: "button", "aria-label": "next document" }, "→")];
+  const place = node("span", { "aria-live": "polite" });
+  const bar = node("div", { class: "ll-bar" });
+  const side = node("div", { class: "ll-side" });
+  const main = node("div", { class: "ll-main" });
+  const body = node("div", { class: "ll-body" });
+  const keys = "Keys: ← → walk through the documents, 1 to 9 choose a filter, 0 what was kept.";
+  bar.append(back, place, on);
+  side.append(bar, list);
+  body.append(side, main);
+  root.append(node("style", {}, STYLE), title, steps, about, body,
+    node("p", { class: "ll-quiet" }, keys));
+  el.append(root);
+
+  const step = (tag, key, { name, left, count }, gone) => {
+    const made = node(tag, { class: "ll-step" });
+    const track = node("span", { class: "ll-track", "aria-hidden": "true" });
+    const share = (n) => `${(100 * n) / Math.max(1, total)}%`;
+    track.append(node("i", { class: "ll-left", style: `width:${share(left)}` }));
+    if (gone && count)
+      track.append(
+        node("i", { class: "ll-gone", style: `left:${share(left)};width:${share(count)}` }),
+      );
+    const removed = gone ? `−${counted(count)}` : "";
+    made.append(
+      key ? node("kbd", { "aria-hidden": "true" }, key) : node("span"),
+      node("span", { class: "ll-name", dir: "auto", title: name }, name),
+      track,
+      node("span", { class: "ll-number" }, removed),
+      node("span", { class: "ll-number" }, `${counted(left)}${gone ? " left" : ""}`),
+    );
+    return made;
+  };
+
+  const buttons = funnel.map((line, i) => {
+    const made = step("button", i === kept ? "0" : i < 9 ? String(i + 1) : "", line, i < kept);
+    made.type = "button";
+    made.addEventListener("click", () => choose(i));
+    return made;
+  });
+  const everything = { name: "all documents", left: total, count: 0 };
+  steps.append(step("div", "", everything, false), ...buttons);
+
+  // --- What is shown --------------------------------------------------------------------------
+
+  const found = () => funnel[model.get("chosen")].count;
+
+  // Whether the kernel's answer is about what is asked now.
+  function current() {
+    const { chosen, document } = model.get("_view");
+    return chosen === model.get("chosen") && document === model.get("document");
+  }
+
+  function draw() {
+    const chosen = model.get("chosen");
+    buttons.forEach((b, i) => b.setAttribute("aria-pressed", String(i === chosen)));
+    const { name, about: words } = funnel[chosen];
+    about.replaceChildren(node("b", { dir: "auto" }, name), ` ${words}`);
+    place.textContent = found()
+      ? `${counted(model.get("document") + 1)} of ${listed(found())}`
+      : "no documents";
+    back.disabled = model.get("document") <= 0;
+    on.disabled = model.get("document") >= found() - 1;
+    body.classList.toggle("ll-waits", !current());
+    if (!current()) return;
+    drawList();
+    drawDocument();
+  }
+
+  function drawList() {
+    const { first, rows, document } = model.get("_view");
+    list.hidden = !rows.length;
+    list.replaceChildren(
+      ...rows.map(({ head, source }, i) => {
+        const chosen = first + i === document;
+        const row = node("div", { class: "ll-row", role: "option", id: `${listId}-${first + i}`,
+          "aria-selected": String(chosen) });
+        row.append(node("div", { dir: "auto" }, head));
+        if (source) row.append(node("div", { dir: "auto" }, source));
+        row.addEventListener("click", () => go(first + i));
+        return row;
+      }),
+    );
+    list.setAttribute("aria-activedescendant", `${listId}-${document}`);
+  }
+
+  function drawDocument() {
+    const { shown } = model.get("_view");
+    main.replaceChildren();
+    if (!shown) return;
+    const reason = node("p", { class: "ll-reason" });
+    const verdict = model.get("chosen") === kept ? "Kept." : "Removed:";
+    reason.append(node("b", {}, verdict), node("span", { dir: "auto" }, shown.reason));
+    const pair = node("div", { class: "ll-pair" });
+    pair.append(figure(shown, shown.twin ? "this document" : "the document"));
+    if (shown.twin) pair.append(figure(shown.twin, "its twin"));
+    main.append(reason, pair);
+    const marks = shown.twin ? "what both share" : "the reason";
+    if (shown.pieces.some(([, marked]) => marked)) {
+      const key = node("p", { class: "ll-quiet" });
+      key.append(node("mark", {}, "marked and underlined"), `: ${marks}`);
+      main.append(key);
+    }
+    main.querySelectorAll(".ll-text").forEach(scrollToMark);
+  }
+
+  function scrollToMark(text) {
+    const mark = text.querySelector("mark");
+    if (!mark) return;
+    const below = mark.getBoundingClientRect().top - text.getBoundingClientRect().top;
+    text.scrollTop = below - text.clientHeight / 3;
+  }
+
+  function figure({ source, pieces, size }, what) {
+    const made = node("figure");
+    const text = node("div", { class: "ll-text", dir: "auto", tabindex: "0", role: "document",
+      "aria-label": what });
+    text.append(...pieces.map(([piece, marked]) => node(marked ? "mark" : "span", {}, piece)));
+    const travelled = pieces.reduce((sum, [piece]) => sum + [...piece].length, 0);
+    const of = source ? ` · ${source}` : "";
+    made.append(node("figcaption", {}, `${what}${of} · ${counted(size)} characters`), text);
+    if (travelled < size) {
+      const rest = `The last ${counted(size - travelled)} characters are not shown.`;
+      made.append(node("p", { class: "ll-quiet" }, rest));
+    }
+    return made;
+  }
+
+  // --- Choosing -------------------------------------------------------------------------------
+
+  function choose(i) {
+    model.set({ chosen: i, document: 0 });
+    model.save_changes();
+  }
+
+  function go(number) {
+    if (number < 0 || number >= found()) return;
+    model.set("document", number);
+    model.save_changes();
+  }
+
+  back.addEventListener("click", () => go(model.get("document") - 1));
+  on.addEventListener("click", () => go(model.get("document") + 1));
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const now = model.get("document");
+    const inList = event.target === list;
+    const moves = { ArrowLeft: now - 1, ArrowRight: now + 1 };
+    if (inList) Object.assign(moves, { ArrowUp: now - 1, ArrowDown: now + 1, Home: 0,
+      End: found() - 1 });
+    if (event.key in moves) go(moves[event.key]);
+    else if (event.key === "0") choose(kept);
+    else if (/^[1-9]$/.test(event.key) && Number(event.key) <= kept) choose(Number(event.key) - 1);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const events = "change:chosen change:document change:_view";
+  model.on(events, draw);
+  draw();
+  return () => model.off(events, draw);
+}
+
+export default { render };

@@ -1,0 +1,297 @@
+"""`MergeStepper` as a learner meets it."""
+
+import os
+
+import nbformat
+import pytest
+
+from llmlab.core.tokenizer import train_bpe
+
+TEXT = "bake baking boil boiling fry frying stir stirring stew stewing"
+MAKE = f"""
+from llmlab.widgets.merge_stepper import MergeStepper
+
+stepper = MergeStepper({TEXT!r}, merges=20)
+stepper
+"""
+BPE = train_bpe(TEXT, 276, specials=())
+HOSTILE = "<script>window.hacked = 1</script> <img src=x onerror='hacked = 2'>\u202e\u200b\x07 🍜🍜"
+
+# Milliseconds from a click on a button until the new step is drawn.
+CLICK_MS = """async title => {
+  const start = performance.now();
+  document.querySelector(`.ll-merges button[title="${title}"]`).click();
+  await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  return performance.now() - start;
+}"""
+# Sets the text as typing does; milliseconds until Python's answer is drawn.
+ANSWER_MS = """async text => {
+  const area = document.querySelector('.ll-merges textarea');
+  const words = document.querySelector('.ll-merges .ll-words');
+  const drawn = new Promise(done => new MutationObserver((_, watch) => {
+    watch.disconnect();
+    requestAnimationFrame(() => setTimeout(done));
+  }).observe(words, {childList: true}));
+  const start = performance.now();
+  area.value = text;
+  area.dispatchEvent(new Event('input'));
+  await drawn;
+  return performance.now() - start;
+}"""
+
+# WCAG 2's contrast of an element's words on all that lies behind them, washes of colour included.
+CONTRAST = """node => {
+  const bright = colour => {
+    const [r, g, b] = colour.map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const ink = bright(parts(getComputedStyle(node).color).slice(0, 3));
+  const layers = [];
+  for (let n = node; n; n = n.parentElement) {
+    const [r, g, b, a = 1] = parts(getComputedStyle(n).backgroundColor);
+    layers.unshift([[r, g, b], a]);
+  }
+  const paper = bright(layers.reduce(
+    (below, [above, a]) => below.map((v, i) => v * (1 - a) + above[i] * a), [255, 255, 255]));
+  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+}"""
+
+
+@pytest.fixture
+def page(jupyter):
+    """A notebook with one stepper, run."""
+    page = jupyter.open_notebook(jupyter.write_notebook("merges.ipynb", MAKE))
+    jupyter.run_all(page)
+    assert jupyter.errors(page) == []
+    page.wait_for_selector(".jp-OutputArea-output .ll-merges .ll-words .ll-symbol")
+    return page
+
+
+def press(page, title: str) -> None:
+    page.locator(f".ll-merges button[title='{title}']").click()
+
+
+def words(page) -> list[list[str]]:
+    """The symbols of each word on show."""
+    lines = page.locator(".ll-words li").all()
+    return [line.locator(".ll-symbol").all_text_contents() for line in lines]
+
+
+def at_step(step: int) -> list[list[str]]:
+    """The symbols that train_bpe's first merges make of the words."""
+    bpe = type(BPE)(BPE.merges[:step], specials=())
+    spelled = [bpe.encode(word) for word in TEXT.replace(" ", "| ").split("|")]
+    return [[bpe.decode([i]).replace(" ", "·") for i in ids] for ids in spelled]
+
+
+def says(page) -> str:
+    return page.locator(".ll-says").inner_text()
+
+
+def count(page) -> str:
+    return page.locator(".ll-count").inner_text()
+
+
+def test_every_step_shows_what_train_bpe_learns(page):
+    for step in range(21):
+        assert count(page) == f"{step} of 20 merges"
+        assert words(page) == at_step(step)
+        made = page.locator(".ll-made .ll-symbol").all_text_contents()
+        assert made == [BPE.decode([256 + i]).replace(" ", "·") for i in range(step)]
+        best = page.locator(".ll-best td").nth(2)
+        if step < 20:
+            assert best.inner_text() == ", ".join(map(str, BPE.merges[step]))
+        press(page, "step forward")
+    assert count(page) == "20 of 20 merges"
+    press(page, "step back")
+    assert count(page) == "19 of 20 merges" and words(page) == at_step(19)
+    press(page, "first step")
+    assert words(page) == at_step(0)
+
+
+def test_what_was_merged_and_what_will_be_are_marked(page):
+    press(page, "step forward")
+    assert page.locator(".ll-words .ll-new").all_text_contents() == ["in"] * 5
+    assert page.locator(".ll-words .ll-next").all_text_contents() == ["ing"] * 5
+    assert page.locator(".ll-made .ll-new").all_text_contents() == ["in"]
+    assert "Made: i + n → in, id 256, 5 times." in says(page).replace("\n", " ")
+    assert "counted 5 times, more often than any other pair." in says(page)
+    assert "57 tokens now, 1.09 bytes per token" in says(page)
+
+
+def test_ties_are_said_with_the_rule_that_breaks_them(page):
+    page.evaluate(ANSWER_MS, "ab cd ab cd ef ef gh gh")
+    assert "counted 2 times, as are 6 more pairs" in says(page)
+    assert "the one with the smaller ids" in says(page)
+    rows = page.locator(".ll-merges tr").all_inner_texts()
+    assert "32, 99" in rows[1] and "merges next" in rows[1]
+    assert all("= as often, larger ids" in row for row in rows[2:8])
+    assert "= as often" not in rows[8]
+
+
+def test_keyboard(page):
+    page.locator(".ll-merges textarea").focus()
+    page.keyboard.press("ArrowRight")  # moves among the letters alone
+    assert count(page).startswith("0 of")
+    for _ in range(6):
+        page.keyboard.press("Tab")
+    slider = page.locator(":focus")
+    assert slider.get_attribute("type") == "range"
+    assert slider.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+    for key, step in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", 20)]:
+        page.keyboard.press(key)
+        assert count(page) == f"{step} of 20 merges"
+        assert slider.input_value() == str(step)
+    page.keyboard.press("ArrowRight")
+    assert count(page) == "20 of 20 merges"
+    page.keyboard.press("Tab")  # to the words, where the same keys step
+    assert page.locator(":focus").get_attribute("aria-label") == "words"
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    assert count(page) == "0 of 20 merges"
+    page.keyboard.press("ArrowRight")  # the words keep the focus
+    assert count(page) == "1 of 20 merges"
+    page.locator(".ll-merges button[title='step forward']").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    assert count(page) == "3 of 20 merges"
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
+
+
+def test_the_slider_leads_and_follows(page):
+    slider = page.get_by_label("merges done")
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert count(page) == "10 of 20 merges" and words(page) == at_step(10)
+    press(page, "last step")
+    assert slider.input_value() == "20" and words(page) == at_step(20)
+
+
+def test_play_runs_to_the_end_and_stops(page):
+    press(page, "last step")
+    press(page, "step back")
+    press(page, "step back")
+    press(page, "play")
+    assert page.get_by_role("button", name="stop").is_visible()
+    page.wait_for_function(
+        "() => document.querySelector('.ll-count').textContent.startsWith('20 of')"
+    )
+    assert page.get_by_role("button", name="play").is_visible()
+    press(page, "play")  # from the end: from the beginning
+    page.wait_for_function(
+        "() => /^[1-3] of/.test(document.querySelector('.ll-count').textContent)"
+    )
+    press(page, "stop")
+    stopped = count(page)
+    page.wait_for_timeout(1200)
+    assert count(page) == stopped
+
+
+def test_python_knows_the_step(jupyter, page):
+    press(page, "last step")
+    for _ in range(13):
+        press(page, "step back")
+    # The page sends its last step once the kernel has taken in those before.
+    said = [ask_python(page, "print(stepper.step, stepper.bpe.merges)") for _ in range(20)]
+    assert said[-1] == f"7 {BPE.merges[:7]}\n"
+
+
+def ask_python(page, code: str) -> str:
+    """What the kernel prints."""
+    return page.evaluate(
+        """async code => {
+          const {sessionContext} = jupyterapp.shell.currentWidget.context;
+          const future = sessionContext.session.kernel.requestExecute({code});
+          let said = '';
+          future.onIOPub = message => { said += message.content.text ?? ''; };
+          await future.done;
+          return said;
+        }""",
+        code,
+    )
+
+
+def test_clicks_and_typed_text_are_answered_in_time(page):
+    area = page.locator(".ll-merges textarea")
+    area.press("Control+a")
+    page.keyboard.type("aba", delay=20)
+    page.wait_for_function("() => /of 2 /.test(document.querySelector('.ll-count').textContent)")
+    assert area.input_value() == "aba"
+    press(page, "last step")
+    assert words(page) == [["aba"]]
+    assert "No neighbours are left: every word is one token." in says(page)
+    click = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
+    lesson = "".join(f" stir the soup number {i}, then the salad" for i in range(80))
+    typed = min(page.evaluate(ANSWER_MS, lesson + "a" * (i + 1)) for i in range(8))
+    page.evaluate(ANSWER_MS, lesson)
+    deep = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
+    print(f"click {click:.0f} and {deep:.0f} ms")
+    print(f"{len(lesson)} bytes: {typed:.0f} ms")
+    # 100 ms; in proportion more where programs have to wait for a processor.
+    assert max(click, deep, typed) < 100 * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
+def test_hostile_text_stays_text(page):
+    for text in (HOSTILE, "x" * 100_000, "", "a\ud800b"):
+        ms = page.evaluate(ANSWER_MS, text)
+        print(f"{len(text)} characters: {ms:.0f} ms")
+        assert ms < 1000
+        press(page, "last step")
+        press(page, "first step")
+        assert page.locator(".ll-merges").bounding_box()["height"] < 900
+        box = page.locator(".ll-merges").evaluate("n => [n.scrollWidth, n.clientWidth]")
+        assert box[0] <= box[1]
+        if text == HOSTILE:
+            assert "F0" in words(page)[-1] and "⟨U+0007⟩" in sum(words(page), [])
+        if len(text) > 50_000:
+            size = page.locator(".ll-note").inner_text()
+            assert "the first 4,096 of 100,000 bytes" in size
+    assert sum(words(page), []) == ["a", "EF", "BF", "BD", "b"]
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".ll-merges img, .ll-merges script").count() == 0
+
+
+def test_steps_need_no_kernel_and_a_text_waits_for_it(page):
+    page.evaluate(
+        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+        ".requestExecute({code}); }",
+        "import time; time.sleep(3)",
+    )
+    press(page, "last step")
+    assert words(page) == at_step(20)
+    assert page.locator(".ll-wait").is_hidden()
+    page.locator(".ll-merges textarea").fill("aba")
+    page.wait_for_selector(".ll-merges[aria-busy=true]")
+    page.locator(".ll-wait").wait_for(state="visible")
+    page.wait_for_selector(".ll-merges[aria-busy=false]")
+    assert count(page) == "2 of 2 merges"
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_dark_and_light(jupyter, page, pictures, theme):
+    jupyter.set_theme(page, theme)
+    for _ in range(3):
+        press(page, "step forward")
+    page.wait_for_timeout(300)  # the new theme's colours fade in
+    parts = ["button", ".ll-says", "h5", ".ll-best td", ".ll-new", ".ll-long", ".ll-times"]
+    for part in [*parts, ".ll-words .ll-symbol", ".ll-count", "th", "textarea"]:
+        assert page.locator(f".ll-merges {part}").first.evaluate(CONTRAST) >= 4.5, part
+    page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}.png")
+    page.evaluate(ANSWER_MS, "Stir the soup. Taste the soup. The stirred soup is the best 🍜. " * 3)
+    press(page, "last step")
+    page.wait_for_timeout(100)
+    page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}-end.png")
+
+
+def test_the_saved_notebook_shows_the_final_state_without_a_kernel(jupyter, page, pictures, build):
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    notebook = nbformat.read(jupyter.folder / "merges.ipynb", as_version=4)
+    build.normalise(notebook)
+    nbformat.write(notebook, jupyter.folder / "copied.ipynb")  # of a name nobody has trusted
+    reader = jupyter.open_notebook("copied.ipynb")
+    output = reader.locator(".jp-OutputArea-output")
+    assert "62 bytes, 15 tokens after 20 merges" in output.inner_text()
+    assert output.locator("code").all_text_contents()[:3] == ["in", "ing", "·s"]
+    reader.screenshot(path=pictures / "merge-stepper-saved.png")
