@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab, pack_tokenizer
 
 SAVE_EVERY = 30.0  # seconds
+DROPOUT = 0.1  # the rate, where a run would else learn by heart
 
 
 @dataclass
@@ -155,6 +158,23 @@ def run(
     if job.step < job.steps:
         print(f"Stopped after step {job.step} of {job.steps}; run it again to go on from there.")
     return job.step == job.steps
+
+
+@contextmanager
+def dropout(model: Transformer, rate: float) -> Iterator[None]:
+    """While it lasts, a share `rate` of what each part adds to the residual stream is zero, so
+    that nothing can be learned by heart from one path alone.  Srivastava et al. 2014."""
+
+    def drop(part, arguments, out):
+        return F.dropout(out, rate)
+
+    parts = [part for block in model.blocks for part in (block.attn, block.mlp)]
+    hooks = [part.register_forward_hook(drop) for part in parts if rate]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class Stopper:

@@ -2,13 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from llmlab import artifacts
 from llmlab.artifacts import LabError
@@ -23,7 +20,7 @@ from llmlab.stages.data import Corpus, Mixture, load_corpus
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
 
 SNAPSHOTS = 12
-DROPOUT, EPOCHS = 0.1, 4  # the rate, for runs that read their text more often than that
+EPOCHS = 4  # a run that reads its text more often than that has dropout
 
 
 @torch.inference_mode()
@@ -102,23 +99,6 @@ def _job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) ->
     return loop.Job(model, tokenizer, optimizer, path, meta=meta)
 
 
-@contextmanager
-def dropout(model: Transformer, rate: float) -> Iterator[None]:
-    """While it lasts, a share `rate` of what each part adds to the residual stream is zero, so
-    that nothing can be learned by heart from one path alone.  Srivastava et al. 2014."""
-
-    def drop(part, arguments, out):
-        return F.dropout(out, rate)
-
-    parts = [part for block in model.blocks for part in (block.attn, block.mlp)]
-    hooks = [part.register_forward_hook(drop) for part in parts if rate]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
     """The pretraining loop: read rows, score every next id, step.
 
@@ -144,7 +124,7 @@ def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshot
     if not job.resume():
         job.steps = loop.calibrate(lab, "pretraining", one_step, job)
     tokens = job.steps * profile.pretraining_batch * profile.seq_len
-    with dropout(model, DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0):
+    with loop.dropout(model, loop.DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0):
         loop.run(job, one_step, on_step, "pretraining", keep_snapshot if snapshots else None)
 
 

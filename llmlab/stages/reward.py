@@ -125,6 +125,7 @@ def train_reward(
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
+        torch.manual_seed(lab.seed * 1_000_003 + step)  # a resumed run drops the same
         rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
         order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
         at = step % (len(pairs) // size) * size
@@ -137,7 +138,9 @@ def train_reward(
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "reward", one_step, job)
-    if loop.run(job, one_step, on_step, name):
+    with loop.dropout(model, loop.DROPOUT):  # thousands of pairs are soon known by heart
+        whole = loop.run(job, one_step, on_step, name)
+    if whole:
         standardise(reward, chat, pairs[:512])
         job.save()
     return reward, job

@@ -112,6 +112,7 @@ def test_every_step_shows_what_train_bpe_learns(page):
 
 
 def test_what_was_merged_and_what_will_be_are_marked(page):
+    assert page.locator(".ll-words .ll-next").all_text_contents() == ["in"] * 5
     press(page, "step forward")
     assert page.locator(".ll-words .ll-new").all_text_contents() == ["in"] * 5
     assert page.locator(".ll-words .ll-next").all_text_contents() == ["ing"] * 5

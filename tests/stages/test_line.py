@@ -111,22 +111,22 @@ def test_dropout_lasts_as_long_as_its_block(tmp_path):
     for block in model.blocks:
         torch.nn.init.normal_(block.attn.o_proj.weight)
     calm = model(ids)
-    with pretraining.dropout(model, 0.5):
+    with loop.dropout(model, 0.5):
         assert not torch.equal(model(ids), model(ids))
-    with pretraining.dropout(model, 0.0):
+    with loop.dropout(model, 0.0):
         assert torch.equal(model(ids), calm)
     assert torch.equal(model(ids), calm)
 
 
 def test_a_text_read_over_and_over_is_learned_with_dropout(tmp_path, monkeypatch):
     rates = []
-    dropout = pretraining.dropout
-    monkeypatch.setattr(pretraining, "dropout", lambda m, r: rates.append(r) or dropout(m, r))
+    dropout = loop.dropout
+    monkeypatch.setattr(loop, "dropout", lambda m, r: rates.append(r) or dropout(m, r))
     for steps in (4, 400):
         made, short = toy(tmp_path, steps), TEXT[:4000]
         made.profile = replace(made.profile, pretraining_batch=1)
         pretraining.pretrain_text(made, short, "char", tmp_path / str(steps))
-    assert rates == [0.0, pretraining.DROPOUT]
+    assert rates == [0.0, loop.DROPOUT]
 
 
 def test_epochs_of_a_mixture_count_its_recipes(tmp_path):

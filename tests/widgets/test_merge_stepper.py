@@ -116,7 +116,8 @@ def test_the_static_picture_is_the_final_state():
     assert codes[:3] == ["in", "ing", "·s"] and "in</code><wbr> 5×" in data["text/html"]
     assert "".join(codes[20:]).replace("·", " ") == WORDS_OF_02
     assert len(codes) == 20 + tokens
-    assert "http" not in data["text/html"]
+    assert "http" not in data["text/html"] and "…" not in data["text/html"]
+    assert " …</span>" in MergeStepper("ab" * 99, merges=1)._repr_mimebundle_()[0]["text/html"]
 
 
 def test_the_page_has_no_door():

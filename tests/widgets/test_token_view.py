@@ -37,10 +37,12 @@ def test_ids_are_the_encodings_own(view, bpe):
     assert found(view, 1, "id") == bpe.encode("then stir")
 
 
-def test_bytes_are_the_texts_own(view):
+@pytest.mark.parametrize("text", [TEXT, "xx the the e", "🍜🍜🍜🍜"])
+def test_bytes_are_the_texts_own(view, text):
+    view.text = text
     for column in (0, 1):
         raw = [bytes.fromhex(pair) for pair in found(view, column, "bytes")]
-        assert b"".join(raw) == TEXT.encode()
+        assert b"".join(raw) == text.encode()
         assert found(view, column, "at") == [len(b"".join(raw[:i])) for i in range(len(raw))]
         assert found(view, column, "size") == [len(part) for part in raw]
 
