@@ -28,10 +28,13 @@ CLICK_MS = """async title => {
 ANSWER_MS = """async text => {
   const area = document.querySelector('.ll-merges textarea');
   const words = document.querySelector('.ll-merges .ll-words');
-  const drawn = new Promise(done => new MutationObserver((_, watch) => {
-    watch.disconnect();
-    requestAnimationFrame(() => setTimeout(done));
-  }).observe(words, {childList: true}));
+  const drawn = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
+    new MutationObserver((_, watch) => {
+      watch.disconnect();
+      requestAnimationFrame(() => setTimeout(done));
+    }).observe(words, {childList: true});
+  });
   const start = performance.now();
   area.value = text;
   area.dispatchEvent(new Event('input'));
@@ -188,6 +191,9 @@ def test_play_runs_to_the_end_and_stops(page):
     stopped = count(page)
     page.wait_for_timeout(1200)
     assert count(page) == stopped
+    press(page, "play")
+    press(page, "step forward")  # the learner takes over
+    assert page.get_by_role("button", name="play").is_visible()
 
 
 def test_python_knows_the_step(jupyter, page):

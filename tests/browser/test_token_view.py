@@ -25,10 +25,13 @@ HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u2
 ANSWER_MS = """async text => {
   const area = document.querySelector('.ll-tokens textarea');
   const columns = document.querySelector('.ll-tokens .ll-columns');
-  const drawn = new Promise(done => new MutationObserver((_, watch) => {
-    watch.disconnect();
-    requestAnimationFrame(() => setTimeout(done));
-  }).observe(columns, {childList: true}));
+  const drawn = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
+    new MutationObserver((_, watch) => {
+      watch.disconnect();
+      requestAnimationFrame(() => setTimeout(done));
+    }).observe(columns, {childList: true});
+  });
   const start = performance.now();
   area.value = text;
   area.dispatchEvent(new Event('input'));
