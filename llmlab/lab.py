@@ -4,7 +4,9 @@ Both profiles stand here side by side; no stage and no notebook asks which one i
 """
 
 import ctypes
+import math
 import os
+import platform
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -100,16 +102,14 @@ def pick_device() -> tuple[str, torch.dtype]:
 def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
     """Whether this CPU multiplies bf16 matrices faster than fp32 ones: measured, 20 ms."""
 
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(size, size, dtype=dtype)
-        times = []
-        for _ in range(rounds):
+    matrices = {t: torch.ones(size, size, dtype=t) for t in (torch.bfloat16, torch.float32)}
+    best = dict.fromkeys(matrices, math.inf)
+    for _ in range(rounds):  # in turns: what else runs here then slows both
+        for dtype, a in matrices.items():
             start = time.perf_counter()
             a @ a
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    return seconds(torch.bfloat16) < 0.8 * seconds(torch.float32)
+            best[dtype] = min(best[dtype], time.perf_counter() - start)
+    return best[torch.bfloat16] < 0.8 * best[torch.float32]
 
 
 def tame_memory() -> None:
@@ -219,13 +219,20 @@ class Lab:
         artifacts.write_json(path, whole)
         return whole
 
+    def chip(self) -> str:
+        """The name of what computes here."""
+        return torch.cuda.get_device_name() if self.device == "cuda" else cpu_name()
+
+    def machine(self) -> str:
+        """What a figure was measured on: chip, architecture, torch."""
+        return f"{self.chip()}, {platform.machine()}, torch {torch.__version__}"
+
     def card(self) -> str:
         """What this machine is and what each stage may take."""
         p = self.profile
-        where = torch.cuda.get_device_name() if self.device == "cuda" else cpu_name()
         parts = [
             f"llmlab, profile {p.name}, seed {self.seed}",
-            f"  {where}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
+            f"  {self.chip()}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
             f"  runs in {_short(self.runs)}",
         ]
         budgets = ", ".join(

@@ -1,17 +1,17 @@
 """The project as a whole: what it asks for, how its rooms hang together, what notebooks hold."""
 
 import ast
-import io
 import json
 import re
 import subprocess
 import sys
 import time
-import tokenize
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from llmlab.stages.costs import code_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "llmlab"
@@ -75,34 +75,6 @@ def test_top_level_names():
 
 
 # --- How its rooms hang together ------------------------------------------------------------
-
-
-def code_lines(source: str) -> int:
-    """Lines that hold code: not blank, not a comment, not part of a docstring."""
-    silent = (
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENDMARKER,
-    )
-    lines = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in silent:
-            lines |= set(range(token.start[0], token.end[0] + 1))
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return len(lines)
-
-
-def test_the_count_of_code_lines():
-    source = (
-        '"""Two\nlines."""\n\nx = 1  # one\n# none\ndef f():\n    "None."\n    return """a\nb"""\n'
-    )
-    assert code_lines(source) == 4
 
 
 def test_core_is_at_most_400_lines_of_at_most_100_columns():

@@ -125,6 +125,7 @@ def run(
     name: str = "training",
     on_save: Callable[[Job], None] | None = None,
     save_every: float = SAVE_EVERY,
+    dropout_rate: float = 0.0,
 ) -> bool:
     """Do the steps that are left; True when the run is whole, False when it was interrupted.
 
@@ -134,9 +135,11 @@ def run(
     bar = tqdm(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
                mininterval=0.5, leave=False, dynamic_ncols=True)  # fmt: skip
     saved = time.monotonic()
-    with Stopper() as stopper:
+    with Stopper() as stopper, dropout(job.model, dropout_rate):
         while job.step < job.steps and not stopper.pressed:
             cpu = time.process_time()
+            if dropout_rate:
+                torch.manual_seed(job.meta["seed"] * 1_000_003 + job.step)  # also when resumed
             record = {"step": job.step + 1, **one_step(job.step)}
             job.cpu_seconds += time.process_time() - cpu
             if not math.isfinite(record["loss"]):

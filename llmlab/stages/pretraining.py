@@ -108,7 +108,6 @@ def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshot
     profile, model = lab.profile, job.model
 
     def one_step(step: int) -> dict:
-        torch.manual_seed(lab.seed * 1_000_003 + step)  # a resumed run drops the same
         ids = rows.batch(step, profile.pretraining_batch, profile.seq_len).to(lab.device)
         loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])  # (B, T) in, (B, T) to guess
         loss.backward()
@@ -124,8 +123,9 @@ def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshot
     if not job.resume():
         job.steps = loop.calibrate(lab, "pretraining", one_step, job)
     tokens = job.steps * profile.pretraining_batch * profile.seq_len
-    with loop.dropout(model, loop.DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0):
-        loop.run(job, one_step, on_step, "pretraining", keep_snapshot if snapshots else None)
+    rate = loop.DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0
+    keep = keep_snapshot if snapshots else None
+    loop.run(job, one_step, on_step, "pretraining", keep, dropout_rate=rate)
 
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):

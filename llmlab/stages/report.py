@@ -1,6 +1,5 @@
 """The whole line: what each checkpoint is worth, and how a run becomes one that ships."""
 
-import platform
 import random
 from pathlib import Path
 from statistics import mean
@@ -8,7 +7,7 @@ from statistics import mean
 import torch
 
 from llmlab import artifacts, kitchen
-from llmlab.lab import Lab, cpu_name
+from llmlab.lab import Lab
 from llmlab.stages import reward, sft
 from llmlab.stages.data import load_corpus
 from llmlab.stages.pretraining import held_out_bpb
@@ -64,7 +63,7 @@ def ship(lab: Lab, name: str, command: str) -> Path:
             "steps": meta["steps"],
             "tokens": sum(r.get("tokens", 0) for r in log),
             "cpu_seconds": meta["cpu_seconds"],
-            "device": f"{cpu_name()}, {platform.machine()}, torch {torch.__version__}",
+            "device": lab.machine(),
             "data": load_corpus(lab.profile.sources).hash(),
             "figures": measure(lab, name),
             "log": thin(log),

@@ -2,7 +2,7 @@
 
 The SFT model answers each request twice; simulated annotators with a hidden taste (said plainly
 to be simulated: it stands in `kitchen.taste`) say which answer they like better, and sometimes
-err.  A linear head on the model's last state learns a number for every answer from that.
+err.  From that, the model with a linear head on top learns a number for every answer.
 """
 
 import math
@@ -125,7 +125,6 @@ def train_reward(
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        torch.manual_seed(lab.seed * 1_000_003 + step)  # a resumed run drops the same
         rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
         order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
         at = step % (len(pairs) // size) * size
@@ -138,9 +137,8 @@ def train_reward(
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "reward", one_step, job)
-    with loop.dropout(model, loop.DROPOUT):  # thousands of pairs are soon known by heart
-        whole = loop.run(job, one_step, on_step, name)
-    if whole:
+    # Without dropout, some thousand pairs are soon known by heart.
+    if loop.run(job, one_step, on_step, name, dropout_rate=loop.DROPOUT):
         standardise(reward, chat, pairs[:512])
         job.save()
     return reward, job

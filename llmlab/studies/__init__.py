@@ -17,7 +17,6 @@ import ast
 import importlib
 import inspect
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -138,18 +137,14 @@ def values(kept: dict, figure: str) -> dict[Arm, list[float]]:
 
 def _header(lab: "Lab", made: Study) -> dict:
     """All that two points must share to stand in one study; no date, no path."""
-    import torch
-
-    from llmlab.lab import cpu_name
     from llmlab.stages.data import load_corpus
 
     options = [("profile", lab.profile.name), ("budget-minutes", lab.minutes), ("steps", lab.steps)]
     chosen = "".join(f" --{k} {v}" for k, v in options if v not in (None, "class"))
     toy = " --toy" if lab.profile.max_steps else ""
-    chip = torch.cuda.get_device_name() if lab.device == "cuda" else cpu_name()
     return {
         "command": f"python -m llmlab study {made.name}{chosen}{toy}",
-        "device": f"{chip}, {platform.machine()}, torch {torch.__version__}",
+        "device": lab.machine(),
         "data": load_corpus(lab.profile.sources).hash(),
         "code": _code_hash(made.function),
     }

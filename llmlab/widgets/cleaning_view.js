@@ -59,13 +59,6 @@ const STYLE = `
 .ll-clean .ll-quiet { font-size: 12px; margin: 6px 0 0; }
 `;
 
-const node = (tag, attributes = {}, words = "") => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
 const counted = (n) => n.toLocaleString("en");
 const listed = (n) => `${counted(n)} ${n === 1 ? "document" : "documents"}`;
 

@@ -4,17 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import anywidget
 import traitlets
 
-from llmlab.widgets.loss_curve import escape
+from llmlab.widgets.page import Widget, bar, isolated, plain, script, table
 
 PAGE = 12  # rows of the list that travel at a time
 HEAD = 60  # characters of a document in the list
 SHOWN = 20_000  # characters of a document that travel to the page
-BAR = 120  # pixels of a full bar in a static table
 KEPT = "kept"  # what stands after the last filter
 
 Span = tuple[int, int]  # [start, end) in characters of a text
@@ -87,7 +84,7 @@ def join(spans: Iterable[Span]) -> list[Span]:
     return joined
 
 
-class CleaningView(anywidget.AnyWidget):
+class CleaningView(Widget):
     """A funnel of filters; choose one to walk through the documents that it removed.
 
         CleaningView([Filter("too short", "fewer than 50 words"), ...], documents)
@@ -97,8 +94,7 @@ class CleaningView(anywidget.AnyWidget):
     (a place in that filter's list) can also be set from Python.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
+    _esm = script(__file__)
 
     title = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Int().tag(sync=True)
@@ -156,10 +152,6 @@ class CleaningView(anywidget.AnyWidget):
             "rows": [row(d) for d in found[first : first + PAGE]],
             "shown": shown(found[place]) if found else None,
         }
-
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self), "text/html": self._static_html()}, metadata
 
     def __repr__(self) -> str:
         removed = [f"{f['name']} −{f['count']:,}" for f in self._funnel[:-1]]
@@ -224,32 +216,3 @@ def pieces(text: str, spans: Iterable[Span], limit: int = SHOWN) -> list[tuple[s
             at = end
     cut.append((text[at:size], False))
     return [(plain(piece), marked) for piece, marked in cut if piece]
-
-
-def plain(words: str) -> str:
-    """Words that a message can carry: no lone surrogates."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", words)
-
-
-def isolated(words: str) -> str:
-    """Plain text inside HTML, in a direction of its own and broken where the line ends."""
-    return f'<bdi style="overflow-wrap:anywhere">{escape(words)}</bdi>'
-
-
-def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that needs nothing else; rows are HTML, a head that ends in > is one of numbers."""
-    sides = ["right" if head.endswith(">") else "left" for head in heads]
-    styles = [f'style="padding:2px 10px;text-align:{side}"' for side in sides]
-    head = "".join(f"<th {s}>{h.rstrip('>')}</th>" for h, s in zip(heads, styles, strict=True))
-    body = "".join(
-        f"<tr>{''.join(f'<td {s}>{c}</td>' for c, s in zip(row, styles, strict=True))}</tr>"
-        for row in rows
-    )
-    top = f'<caption style="text-align:left">{isolated(caption)}</caption>'
-    return f"<table>{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def bar(share: float) -> str:
-    """A lying bar, `share` of its full length."""
-    style = "display:inline-block;height:10px;border-radius:2px;background:#1f83c4"
-    return f'<span style="{style};width:{BAR * share:.0f}px"></span>'

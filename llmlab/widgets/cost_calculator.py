@@ -10,7 +10,8 @@ import ipywidgets as widgets
 
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
-from llmlab.widgets.loss_curve import COLOURS, escape
+from llmlab.widgets.loss_curve import COLOURS
+from llmlab.widgets.page import escape, plain
 
 OWN = "a model of your own"
 MARKS = ("LLaMA 7B", "GPT-3", "Llama 3.1 405B")  # on the ruler, for comparison
@@ -61,7 +62,7 @@ class CostCalculator:
         }
         rows = [self.model, *(widgets.HBox([field, s]) for s, field in self.fields.items())]
         self.box = widgets.VBox([*rows, self.gpu, self.utilisation, self.price, self.result])
-        self.model.value, self.gpu.value = plain(model), plain(gpu)
+        self.model.value, self.gpu.value = one_line(model), one_line(gpu)
         self._follow_gpu()
         self._follow_model()
         self.model.observe(self._follow_model, "value")
@@ -225,12 +226,12 @@ def read(words: str) -> float | None:
 
 def by_name(things: Sequence[GPU] | Sequence[Model]) -> dict:
     """Plain name -> the thing of that name."""
-    return {plain(thing.name): replace(thing, name=plain(thing.name)) for thing in things}
+    return {one_line(thing.name): replace(thing, name=one_line(thing.name)) for thing in things}
 
 
-def plain(name: str) -> str:
-    """A name that any page and any message can carry: no half characters, no more than a line."""
-    return name.encode("utf-8", "replace").decode()[:60]
+def one_line(name: str) -> str:
+    """A name that any page and any message can carry, no longer than a line."""
+    return plain(name)[:60]
 
 
 def power(number: float) -> str:

@@ -63,20 +63,6 @@ const STYLE = `
 .ll-map .ll-cursor { stroke: var(--jp-brand-color1, #1976d2); stroke-width: 2.5; }
 `;
 
-const node = (tag, attributes = {}, words = "") => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
-const shape = (tag, attributes = {}, words = "") => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
 // --- Shapes, named as matplotlib names them ---------------------------------------------------
 
 const path = (points) => `M${points.map((p) => p.map((v) => v.toFixed(2)).join(" ")).join("L")}Z`;

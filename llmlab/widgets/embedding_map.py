@@ -4,9 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import anywidget
 import torch
 import torch.nn.functional as F
 import traitlets
@@ -14,12 +12,12 @@ from torch import Tensor
 
 from llmlab import figures
 from llmlab.stages import embedding
-from llmlab.widgets.cleaning_view import plain
+from llmlab.widgets.page import Widget, plain, script
 
 LISTED = 8  # words in a list of neighbours or answers
 
 
-class EmbeddingMap(anywidget.AnyWidget):
+class EmbeddingMap(Widget):
     """Words as points on a map; click one for its neighbours, move the slider to go back in time.
 
         EmbeddingMap({step: word_vectors(m, tokenizer, words) for ...}, words, groups)
@@ -34,8 +32,7 @@ class EmbeddingMap(anywidget.AnyWidget):
     `step` and `selected` can also be set from Python.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
+    _esm = script(__file__)
 
     title = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int().tag(sync=True)
@@ -145,9 +142,8 @@ class EmbeddingMap(anywidget.AnyWidget):
         folded = {name.casefold(): name for name in reversed(self._names)}
         return folded.get(typed.strip().casefold(), "")
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self), "image/png": self._static_png()}, metadata
+    def _picture(self) -> dict[str, str]:
+        return {"image/png": self._static_png()}
 
     def __repr__(self) -> str:
         last = self._frames[-1]

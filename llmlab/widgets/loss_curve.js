@@ -26,20 +26,6 @@ const STYLE = `
 .ll-curve .ll-readout { flex: 1; min-height: 1.4em; min-width: 12em; font-variant-numeric: tabular-nums; }
 `;
 
-const node = (tag, attributes = {}, words = "") => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
-const shape = (tag, attributes = {}, words = "") => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
 const strokeOf = (number) => ({
   stroke: COLOURS[number % COLOURS.length],
   "stroke-dasharray":

@@ -1,17 +1,15 @@
 """`LossCurve`: a loss that is drawn while the model trains, with earlier runs laid over it."""
 
 import base64
-import html
 import math
-import re
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
-import anywidget
 import traitlets
 from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, display
+
+from llmlab.widgets.page import INK, PAPER, Widget, escape, script
 
 MAX_POINTS = 600  # of one curve that travel to the page: about one for each pixel
 MIN_SECONDS = 0.2  # between two messages to the page
@@ -21,12 +19,10 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 34, 44
 # Told apart by colour-blind readers, at least 3:1 on white and on #111; the dashes tell as well.
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#c266a0", "#9a7d00")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")
-INK = "var(--jp-ui-font-color1, #222)"
-PAPER = "var(--jp-layout-color0, #fff)"
 GRID = "var(--jp-border-color2, #ccc)"
 
 
-class LossCurve(anywidget.AnyWidget):
+class LossCurve(Widget):
     """A chart of curves, live in the notebook and a plain picture wherever no kernel runs.
 
         curve = LossCurve("Pretraining")
@@ -38,7 +34,7 @@ class LossCurve(anywidget.AnyWidget):
     title, x_label, y_label: plain text; log_x, log_y: the scales, also set by the two buttons.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script(__file__)
 
     title = traitlets.Unicode().tag(sync=True)
     x_label = traitlets.Unicode().tag(sync=True)
@@ -111,10 +107,6 @@ class LossCurve(anywidget.AnyWidget):
         if handle is not None:  # None: plain Python, no notebook
             self._handles.append(handle)
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self), "text/html": self._static_html()}, metadata
-
     def __repr__(self) -> str:
         ends = [f"{c['name']} {last(c)}" for c in self._curves if last(c)]
         return f"LossCurve: {self.title} ({'; '.join(ends) or 'no points yet'})"
@@ -149,11 +141,6 @@ class LossCurve(anywidget.AnyWidget):
             f'style="width:100%;background:{PAPER};color:{INK};font:12px sans-serif">'
             f"{''.join(parts)}</svg>"
         )
-
-
-def escape(words: str) -> str:
-    """Plain text inside HTML and XML, without the control characters that XML forbids."""
-    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]", "", words))
 
 
 def thin(x: list[float], y: list[float], limit: int = MAX_POINTS) -> dict[str, list]:

@@ -63,16 +63,7 @@ const STYLE = `
 const BAR = 70; // pixels of the longest bar
 const PACE = 900; // milliseconds between two steps of a play
 
-const node = (tag, attributes = {}, words = "") => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
 const number = (value) => value.toLocaleString("en");
-const plural = (value, word) => `${number(value)} ${word}${value === 1 ? "" : "s"}`;
-
 // What the two signs in the words mean.
 function key() {
   const made = node("div", { class: "ll-key" });

@@ -4,15 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from pathlib import Path
 
-import anywidget
 import regex
 import traitlets
 
 from llmlab.core.tokenizer import BPE, PATTERN, merge_pair
-from llmlab.widgets.loss_curve import INK, PAPER, escape
-from llmlab.widgets.token_view import first_part, in_hex, readable, span, visible, well_formed
+from llmlab.widgets.page import INK, PAPER, Widget, escape, plain, script
+from llmlab.widgets.token_view import first_part, in_hex, readable, span, visible
 
 LIMIT = 4096  # bytes of a text that are learned from
 WORDS = 24  # distinct words on show
@@ -23,7 +21,7 @@ PAIRS = 8  # rows in the table of counts
 Pair = tuple[int, int]
 
 
-class MergeStepper(anywidget.AnyWidget):
+class MergeStepper(Widget):
     """The training of a BPE that can be walked through, forward and back.
 
         MergeStepper("bake baking boil boiling stir stirring", merges=20)
@@ -33,7 +31,7 @@ class MergeStepper(anywidget.AnyWidget):
     pre-tokenizer.  `train_bpe` learns the same merges.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script(__file__)
 
     text = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
@@ -41,7 +39,7 @@ class MergeStepper(anywidget.AnyWidget):
 
     def __init__(self, text: str, merges: int = 40, pattern: str = PATTERN, **more):
         self._merges, self._pattern = merges, pattern
-        super().__init__(text=well_formed(text), **more)
+        super().__init__(text=plain(text), **more)
 
     @property
     def bpe(self) -> BPE:
@@ -51,7 +49,7 @@ class MergeStepper(anywidget.AnyWidget):
 
     @traitlets.validate("text")
     def _valid_text(self, proposal) -> str:
-        return well_formed(proposal["value"])
+        return plain(proposal["value"])
 
     @traitlets.validate("step")
     def _valid_step(self, proposal) -> int:
@@ -78,10 +76,6 @@ class MergeStepper(anywidget.AnyWidget):
     def _answer_anew(self, change) -> None:
         self._answer = self._learn()
         self.step = min(self.step, len(self._answer["steps"]) - 1)
-
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self), "text/html": self._static_html()}, metadata
 
     def __repr__(self) -> str:
         last, size = self._answer["steps"][-1], self._answer["bytes"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
-from llmlab.widgets.cleaning_view import BAR, bar, isolated, table
+from llmlab.widgets.page import BAR, bar, isolated, table
 
 MANY_EPOCHS = 4  # up to here repeats are nearly as good as new text (Muennighoff et al. 2023)
 LABEL = "8.5em"  # width of the sliders' labels

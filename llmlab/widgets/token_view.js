@@ -54,15 +54,6 @@ const STYLE = `
 const ROWS = { text: "text", id: "ids", bytes: "bytes, in hexadecimal" };
 const IDLE = "Point at a token, or go to a row with Tab and through it with the arrow keys.";
 
-const node = (tag, attributes = {}, words = "") => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = words;
-  return made;
-};
-
-const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
-
 let labels = 0; // for ids that are unlike any other's on the page
 
 function toggle(model, name, words) {

@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
-import anywidget
 import regex
 import tiktoken
 import traitlets
 
 from llmlab.core.tokenizer import BPE
-from llmlab.widgets.loss_curve import INK, PAPER, escape
+from llmlab.widgets.page import INK, PAPER, Widget, escape, plain, script
 
 LIMIT = 16_384  # bytes of a text that are tokenised and counted
 DRAWN = 300  # tokens of them on show
@@ -22,7 +20,7 @@ INVISIBLE = regex.compile(r"[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]")
 MARKS = {" ": "·", "\n": "↵\n", "\t": "→"}
 
 
-class TokenView(anywidget.AnyWidget):
+class TokenView(Widget):
     """A text that can be retyped, and what each encoding makes of it.
 
         TokenView("Melt the butter.", {"gpt2": get_encoding("gpt2"), "ours": bpe})
@@ -32,7 +30,7 @@ class TokenView(anywidget.AnyWidget):
     one id; without it, what is typed stays plain text.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = script(__file__)
 
     text = traitlets.Unicode().tag(sync=True)
     white_space = traitlets.Bool(True).tag(sync=True)
@@ -48,7 +46,7 @@ class TokenView(anywidget.AnyWidget):
 
     @traitlets.validate("text")
     def _valid_text(self, proposal) -> str:
-        return well_formed(proposal["value"])
+        return plain(proposal["value"])
 
     @traitlets.default("_answer")
     def _ask(self) -> dict:
@@ -72,10 +70,6 @@ class TokenView(anywidget.AnyWidget):
     @traitlets.observe("text", "specials")
     def _answer_anew(self, change) -> None:
         self._answer = self._ask()
-
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self), "text/html": self._static_html()}, metadata
 
     def __repr__(self) -> str:
         size = self._answer["bytes"]
@@ -136,11 +130,6 @@ def counted(encoding: dict, size: int) -> str:
     number = encoding["count"]
     rate = f", {size / number:.2f} bytes per token" if number else ""
     return f"{number:,} token{'' if number == 1 else 's'}{rate}"
-
-
-def well_formed(text: str) -> str:
-    """`text` with U+FFFD for each half of a surrogate pair, which UTF-8 cannot spell."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def first_part(text: str, limit: int) -> str:

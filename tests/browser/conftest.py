@@ -44,6 +44,41 @@ ERRORS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].flatMa
     .filter(output => output.output_type === 'error')
     .map(output => output.ename + ': ' + output.evalue))"""
 
+# WCAG 2's contrast of an element's words on all that lies behind them, washes of colour included.
+CONTRAST = """node => {
+  const bright = colour => {
+    const [r, g, b] = colour.map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const ink = bright(parts(getComputedStyle(node).color).slice(0, 3));
+  const layers = [];
+  for (let n = node; n; n = n.parentElement) {
+    const [r, g, b, a = 1] = parts(getComputedStyle(n).backgroundColor);
+    layers.unshift([[r, g, b], a]);
+  }
+  const paper = bright(layers.reduce(
+    (below, [above, a]) => below.map((v, i) => v * (1 - a) + above[i] * a), [255, 255, 255]));
+  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+}"""
+# Sets a widget's text as typing does; milliseconds until the part that answers is drawn anew.
+ANSWER_MS = """async ({root, part, text}) => {
+  const [area, answer] = ['textarea', part].map(s => document.querySelector(`${root} ${s}`));
+  const drawn = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
+    new MutationObserver((_, watch) => {
+      watch.disconnect();
+      requestAnimationFrame(() => setTimeout(done));
+    }).observe(answer, {childList: true});
+  });
+  const start = performance.now();
+  area.value = text;
+  area.dispatchEvent(new Event('input'));
+  await drawn;
+  return performance.now() - start;
+}"""
+
 
 class Jupyter:
     """A running JupyterLab and the browser that looks at it."""
@@ -109,6 +144,22 @@ class Jupyter:
         light = "false" if "Dark" in name else "true"
         page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
 
+    def contrast(self, page, selector: str) -> float:
+        """Of the first such element's words on what lies behind them: 1 to 21, as in WCAG 2."""
+        return page.locator(selector).first.evaluate(CONTRAST)
+
+    def answer_ms(self, page, root: str, part: str, text: str) -> float:
+        """Milliseconds from a text typed into the widget `root` until its `part` is drawn anew."""
+        return page.evaluate(ANSWER_MS, {"root": root, "part": part, "text": text})
+
+    def reopen_saved(self, page, name: str, build):
+        """A window on a notebook as a reader gets it: saved, tidied, of a name nobody trusts."""
+        page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        notebook = nbformat.read(self.folder / name, as_version=4)
+        build.normalise(notebook)
+        nbformat.write(notebook, self.folder / f"copied-{name}")
+        return self.open_notebook(f"copied-{name}")
+
     def close(self) -> None:
         """Close all windows of a test."""
         for context in self.contexts:
@@ -163,7 +214,10 @@ def server(chromium, tmp_path_factory):
         yield url, token, folder
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path, timeout_s: float = 60) -> None:

@@ -2,7 +2,6 @@
 
 import re
 
-import nbformat
 import pytest
 
 MAKE = """
@@ -160,26 +159,6 @@ def test_a_mark_far_down_is_scrolled_into_view(jupyter):
     assert text["y"] <= mark["y"] <= text["y"] + text["height"]
 
 
-def contrast(page, selector: str) -> float:
-    """Of an element's words on what lies behind them, as WCAG 2 reckons it."""
-    return page.evaluate(
-        """selector => {
-          const bright = text => {
-            const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255)
-              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          let node = document.querySelector(selector);
-          const ink = bright(getComputedStyle(node).color);
-          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
-            node = node.parentElement;
-          const paper = bright(getComputedStyle(node).backgroundColor);
-          return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
@@ -190,16 +169,12 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     wait_for_text(page, "four large onions")
     parts = ("h4", ".ll-step", ".ll-about", ".ll-row", ".ll-bar button", ".ll-reason", ".ll-text")
     for part in (*parts, "mark", "figcaption", ".ll-quiet", "kbd"):
-        assert contrast(page, f".ll-clean {part}") >= 4.5, part
+        assert jupyter.contrast(page, f".ll-clean {part}") >= 4.5, part
     view(page).screenshot(path=pictures / f"cleaning-view-{name}.png")
 
 
 def test_the_saved_notebook_shows_the_funnel_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "cleaning.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied-cleaning.ipynb")
-    reader = jupyter.open_notebook("copied-cleaning.ipynb")
+    reader = jupyter.reopen_saved(page, "cleaning.ipynb", build)
     table = reader.locator(".jp-OutputArea-output table")
     assert "near-duplicate" in table.inner_text() and "onion" not in table.inner_text()
     assert reader.locator(".ll-clean").count() == 0

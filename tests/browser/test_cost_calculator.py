@@ -1,6 +1,5 @@
 """`CostCalculator` as a learner meets it."""
 
-import nbformat
 import pytest
 
 MAKE = """
@@ -100,27 +99,13 @@ def test_hostile_words_stay_words(page):
 def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
     page.wait_for_timeout(300)  # for the picture alone: the new theme's colours fade in
-    ink, paper = page.evaluate(
-        """() => {
-          const cell = document.querySelector('.jp-OutputArea-output .widget-html td');
-          const bright = text => text.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3;
-          let node = cell;
-          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
-            node = node.parentElement;
-          return [bright(getComputedStyle(cell).color),
-                  bright(getComputedStyle(node).backgroundColor)];
-        }"""
-    )
-    assert abs(ink - paper) > 140 and (ink > paper) == ("Dark" in theme)
+    for part in ("td", "th"):
+        assert jupyter.contrast(page, f".jp-OutputArea-output .widget-html {part}") >= 4.5, part
     page.screenshot(path=pictures / f"cost-calculator-{theme.split()[-1].lower()}.png")
 
 
 def test_the_saved_notebook_shows_the_table_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "costs.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "costs-copied.ipynb")
-    reader = jupyter.open_notebook("costs-copied.ipynb")
+    reader = jupyter.reopen_saved(page, "costs.ipynb", build)
     output = reader.locator(".jp-OutputArea-output")
     assert "82,432 A100 hours" in output.inner_text()
     assert "312" not in output.inner_text() and "3.12·10¹⁴" in output.inner_text()

@@ -2,7 +2,6 @@
 
 import re
 
-import nbformat
 import pytest
 
 MAKE = """
@@ -218,26 +217,6 @@ def test_arithmetic_shows_ranks_given_words_and_failures(page):
     )
 
 
-def contrast(page, selector: str) -> float:
-    """Of an element's words on what lies behind them, as WCAG 2 reckons it."""
-    return page.evaluate(
-        """selector => {
-          const bright = text => {
-            const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255)
-              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          let node = document.querySelector(selector);
-          const ink = bright(getComputedStyle(node).color);
-          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
-            node = node.parentElement;
-          const paper = bright(getComputedStyle(node).backgroundColor);
-          return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
@@ -245,17 +224,13 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.mouse.click(*on_screen(page, "lemon"))
     wait_for_neighbours(page, "lemon")
     for part in ("h4", "button", "input", "output", ".ll-name", ".ll-about", ".ll-status"):
-        assert contrast(page, f".ll-map {part}") >= 4.5, part
+        assert jupyter.contrast(page, f".ll-map {part}") >= 4.5, part
     page.wait_for_timeout(200)
     emap(page).screenshot(path=pictures / f"embedding-map-{theme.split()[-1].lower()}.png")
 
 
 def test_the_saved_notebook_shows_the_map_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "map.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied-map.ipynb")  # of a name nobody has trusted
-    reader = jupyter.open_notebook("copied-map.ipynb")
+    reader = jupyter.reopen_saved(page, "map.ipynb", build)
     image = reader.locator(".jp-OutputArea-output img")
     assert image.evaluate("image => image.complete && image.naturalWidth") > 500
     assert reader.locator(".ll-map").count() == 0

@@ -1,6 +1,5 @@
 """`LossCurve` as a learner meets it."""
 
-import nbformat
 import pytest
 
 MAKE = """
@@ -99,31 +98,11 @@ def test_read_out_by_pointer_and_by_keyboard(page):
     assert "at 400" in readout.inner_text()
 
 
-def contrast(page, selector: str) -> float:
-    """Of an element's words on what lies behind them, as WCAG 2 reckons it."""
-    return page.evaluate(
-        """selector => {
-          const bright = text => {
-            const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255)
-              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          let node = document.querySelector(selector);
-          const ink = bright(getComputedStyle(node).color);
-          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
-            node = node.parentElement;
-          const paper = bright(getComputedStyle(node).backgroundColor);
-          return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
     for part in ("h4", "button", ".ll-readout", "text"):
-        assert contrast(page, f".ll-curve {part}") >= 4.5, part
+        assert jupyter.contrast(page, f".ll-curve {part}") >= 4.5, part
     page.wait_for_timeout(300)  # for the picture alone: the new theme's colours fade in
     chart(page).locator("svg[tabindex]").hover(position={"x": 180, "y": 100})
     page.screenshot(path=pictures / f"loss-curve-{theme.split()[-1].lower()}.png")
@@ -132,11 +111,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
 def test_the_saved_notebook_shows_the_final_picture_without_a_kernel(
     jupyter, page, pictures, build
 ):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "loss.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied.ipynb")  # of a name nobody has trusted
-    reader = jupyter.open_notebook("copied.ipynb")
+    reader = jupyter.reopen_saved(page, "loss.ipynb", build)
     image = reader.locator(".jp-OutputArea-output img")
     assert "live <b>run</b> 2.957 at 120" in image.get_attribute("alt")
     assert image.evaluate("image => image.complete && image.naturalWidth") == 640

@@ -2,7 +2,6 @@
 
 import os
 
-import nbformat
 import pytest
 
 from llmlab.core.tokenizer import train_bpe
@@ -24,42 +23,10 @@ CLICK_MS = """async title => {
   await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
   return performance.now() - start;
 }"""
-# Sets the text as typing does; milliseconds until Python's answer is drawn.
-ANSWER_MS = """async text => {
-  const area = document.querySelector('.ll-merges textarea');
-  const words = document.querySelector('.ll-merges .ll-words');
-  const drawn = new Promise((done, fail) => {
-    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
-    new MutationObserver((_, watch) => {
-      watch.disconnect();
-      requestAnimationFrame(() => setTimeout(done));
-    }).observe(words, {childList: true});
-  });
-  const start = performance.now();
-  area.value = text;
-  area.dispatchEvent(new Event('input'));
-  await drawn;
-  return performance.now() - start;
-}"""
 
-# WCAG 2's contrast of an element's words on all that lies behind them, washes of colour included.
-CONTRAST = """node => {
-  const bright = colour => {
-    const [r, g, b] = colour.map(v => v / 255)
-      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const parts = text => text.match(/[\\d.]+/g).map(Number);
-  const ink = bright(parts(getComputedStyle(node).color).slice(0, 3));
-  const layers = [];
-  for (let n = node; n; n = n.parentElement) {
-    const [r, g, b, a = 1] = parts(getComputedStyle(n).backgroundColor);
-    layers.unshift([[r, g, b], a]);
-  }
-  const paper = bright(layers.reduce(
-    (below, [above, a]) => below.map((v, i) => v * (1 - a) + above[i] * a), [255, 255, 255]));
-  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-}"""
+
+def answer_ms(jupyter, page, text: str) -> float:
+    return jupyter.answer_ms(page, ".ll-merges", ".ll-words", text)
 
 
 @pytest.fixture
@@ -125,8 +92,8 @@ def test_what_was_merged_and_what_will_be_are_marked(page):
     assert "57 tokens now, 1.09 bytes per token" in says(page)
 
 
-def test_ties_are_said_with_the_rule_that_breaks_them(page):
-    page.evaluate(ANSWER_MS, "ab cd ab cd ef ef gh gh")
+def test_ties_are_said_with_the_rule_that_breaks_them(jupyter, page):
+    answer_ms(jupyter, page, "ab cd ab cd ef ef gh gh")
     assert "counted 2 times, as are 6 more pairs" in says(page)
     assert "the one with the smaller ids" in says(page)
     rows = page.locator(".ll-merges tr").all_inner_texts()
@@ -220,7 +187,7 @@ def ask_python(page, code: str) -> str:
     )
 
 
-def test_clicks_and_typed_text_are_answered_in_time(page):
+def test_clicks_and_typed_text_are_answered_in_time(jupyter, page):
     area = page.locator(".ll-merges textarea")
     area.press("Control+a")
     page.keyboard.type("aba", delay=20)
@@ -231,8 +198,8 @@ def test_clicks_and_typed_text_are_answered_in_time(page):
     assert "No neighbours are left: every word is one token." in says(page)
     click = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
     lesson = "".join(f" stir the soup number {i}, then the salad" for i in range(80))
-    typed = min(page.evaluate(ANSWER_MS, lesson + "a" * (i + 1)) for i in range(8))
-    page.evaluate(ANSWER_MS, lesson)
+    typed = min(answer_ms(jupyter, page, lesson + "a" * (i + 1)) for i in range(8))
+    answer_ms(jupyter, page, lesson)
     deep = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
     print(f"click {click:.0f} and {deep:.0f} ms")
     print(f"{len(lesson)} bytes: {typed:.0f} ms")
@@ -240,9 +207,9 @@ def test_clicks_and_typed_text_are_answered_in_time(page):
     assert max(click, deep, typed) < 100 * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
-def test_hostile_text_stays_text(page):
+def test_hostile_text_stays_text(jupyter, page):
     for text in (HOSTILE, "x" * 100_000, "", "a\ud800b"):
-        ms = page.evaluate(ANSWER_MS, text)
+        ms = answer_ms(jupyter, page, text)
         print(f"{len(text)} characters: {ms:.0f} ms")
         assert ms < 1000
         press(page, "last step")
@@ -284,20 +251,16 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.wait_for_timeout(300)  # the new theme's colours fade in
     parts = ["button", ".ll-says", "h5", ".ll-best td", ".ll-new", ".ll-long", ".ll-times"]
     for part in [*parts, ".ll-words .ll-symbol", ".ll-count", "th", "textarea"]:
-        assert page.locator(f".ll-merges {part}").first.evaluate(CONTRAST) >= 4.5, part
+        assert jupyter.contrast(page, f".ll-merges {part}") >= 4.5, part
     page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}.png")
-    page.evaluate(ANSWER_MS, "Stir the soup. Taste the soup. The stirred soup is the best 🍜. " * 3)
+    answer_ms(jupyter, page, "Stir the soup. Taste the soup. The stirred soup is the best 🍜. " * 3)
     press(page, "last step")
     page.wait_for_timeout(100)
     page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}-end.png")
 
 
 def test_the_saved_notebook_shows_the_final_state_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "merges.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied.ipynb")  # of a name nobody has trusted
-    reader = jupyter.open_notebook("copied.ipynb")
+    reader = jupyter.reopen_saved(page, "merges.ipynb", build)
     output = reader.locator(".jp-OutputArea-output")
     assert "62 bytes, 15 tokens after 20 merges" in output.inner_text()
     assert output.locator("code").all_text_contents()[:3] == ["in", "ing", "·s"]

@@ -1,6 +1,5 @@
 """`MixtureSliders` as a learner meets it."""
 
-import nbformat
 import pytest
 
 MAKE = """
@@ -128,33 +127,13 @@ def test_a_hostile_sample_stays_words(page):
     assert inside["x"] + inside["width"] <= outside["x"] + outside["width"]
 
 
-def contrast(page, selector: str) -> float:
-    """Of an element's words on what lies behind them, as WCAG 2 reckons it."""
-    return page.evaluate(
-        """selector => {
-          const bright = text => {
-            const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255)
-              .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          let node = document.querySelector(selector);
-          const ink = bright(getComputedStyle(node).color);
-          while (getComputedStyle(node).backgroundColor === 'rgba(0, 0, 0, 0)')
-            node = node.parentElement;
-          const paper = bright(getComputedStyle(node).backgroundColor);
-          return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
     box(page).get_by_role("button", name="sample").nth(1).click()
     page.wait_for_timeout(600)  # the new theme's colours fade in
     for part in (".widget-html-content", ".widget-label"):
-        assert contrast(page, f".widget-gridbox {part}") >= 4.5, part
+        assert jupyter.contrast(page, f".widget-gridbox {part}") >= 4.5, part
     name = theme.split()[-1].lower()
     box(page).screenshot(path=pictures / f"mixture-sliders-{name}.png")
     box(page).locator("select").select_option("LLaMA (Touvron et al. 2023)")
@@ -164,11 +143,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
 
 
 def test_the_saved_notebook_shows_the_table_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "mixture.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied-mixture.ipynb")
-    reader = jupyter.open_notebook("copied-mixture.ipynb")
+    reader = jupyter.reopen_saved(page, "mixture.ipynb", build)
     table = reader.locator(".jp-OutputArea-output table")
     assert "⚠ more than 4 epochs" in table.inner_text()
     assert "<b>python</b>" in table.inner_text()

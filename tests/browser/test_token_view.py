@@ -2,7 +2,6 @@
 
 import os
 
-import nbformat
 import pytest
 
 from llmlab.core.tokenizer import train_bpe
@@ -21,42 +20,9 @@ view
 """
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
 
-# Sets the text as typing does, and waits for the answer; milliseconds until it is drawn.
-ANSWER_MS = """async text => {
-  const area = document.querySelector('.ll-tokens textarea');
-  const columns = document.querySelector('.ll-tokens .ll-columns');
-  const drawn = new Promise((done, fail) => {
-    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
-    new MutationObserver((_, watch) => {
-      watch.disconnect();
-      requestAnimationFrame(() => setTimeout(done));
-    }).observe(columns, {childList: true});
-  });
-  const start = performance.now();
-  area.value = text;
-  area.dispatchEvent(new Event('input'));
-  await drawn;
-  return performance.now() - start;
-}"""
 
-# WCAG 2's contrast of an element's words on all that lies behind them, washes of colour included.
-CONTRAST = """node => {
-  const bright = colour => {
-    const [r, g, b] = colour.map(v => v / 255)
-      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const parts = text => text.match(/[\\d.]+/g).map(Number);
-  const ink = bright(parts(getComputedStyle(node).color).slice(0, 3));
-  const layers = [];
-  for (let n = node; n; n = n.parentElement) {
-    const [r, g, b, a = 1] = parts(getComputedStyle(n).backgroundColor);
-    layers.unshift([[r, g, b], a]);
-  }
-  const paper = bright(layers.reduce(
-    (below, [above, a]) => below.map((v, i) => v * (1 - a) + above[i] * a), [255, 255, 255]));
-  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-}"""
+def answer_ms(jupyter, page, text: str) -> float:
+    return jupyter.answer_ms(page, ".ll-tokens", ".ll-columns", text)
 
 
 @pytest.fixture
@@ -173,7 +139,7 @@ def test_special_tokens_only_by_the_toggle(page):
     assert "50256" not in marks(page, "id")
 
 
-def test_typed_text_is_answered_in_time(page):
+def test_typed_text_is_answered_in_time(jupyter, page):
     area = page.locator(".ll-tokens textarea")
     area.press("Control+a")
     page.keyboard.type("Whisk two eggs.", delay=20)
@@ -183,16 +149,16 @@ def test_typed_text_is_answered_in_time(page):
     taken = {}
     for text in ("", LESSON, LESSON * 10):
         # The best of eight: another program may have had the processor.
-        taken[len(text)] = min(page.evaluate(ANSWER_MS, text + "a" * (i + 1)) for i in range(8))
+        taken[len(text)] = min(answer_ms(jupyter, page, text + "a" * (i + 1)) for i in range(8))
     print({size: f"{ms:.0f} ms" for size, ms in taken.items()})
     # 100 ms; in proportion more where programs have to wait for a processor.
     assert max(taken.values()) < 100 * max(1, os.getloadavg()[0] / os.cpu_count())
     assert "3,968 bytes" in page.locator(".ll-size").inner_text()
 
 
-def test_a_long_text_is_cut_and_the_page_says_so(page):
+def test_a_long_text_is_cut_and_the_page_says_so(jupyter, page):
     for text in (LESSON * 200, "x" * 100_000, "今天" * 30_000):
-        ms = page.evaluate(ANSWER_MS, text)
+        ms = answer_ms(jupyter, page, text)
         print(f"{len(text.encode())} bytes: {ms:.0f} ms")
         assert ms < 1000
         said = page.locator(".ll-size").inner_text()
@@ -211,14 +177,14 @@ def test_a_long_text_is_cut_and_the_page_says_so(page):
         assert around["y"] <= lit["y"] <= around["y"] + around["height"]
 
 
-def test_hostile_text_stays_text(page):
+def test_hostile_text_stays_text(jupyter, page):
     type_in(page, HOSTILE)
     page.wait_for_timeout(200)
     assert page.evaluate("window.hacked") is None
     assert page.locator(".ll-tokens img, .ll-tokens script, .ll-tokens b b").count() == 0
     assert bytes.fromhex("".join(marks(page, "bytes"))) == HOSTILE.encode()
     assert "⟨U+0007⟩" in marks(page, "text")
-    page.evaluate(ANSWER_MS, "a\ud800b")
+    answer_ms(jupyter, page, "a\ud800b")
     assert bytes.fromhex("".join(marks(page, "bytes"))).decode() == "a\ufffdb"
     type_in(page, "مرحبا بالعالم")
     boxes = [t.bounding_box()["x"] for t in row(page, "text").locator(".ll-token").all()]
@@ -257,18 +223,13 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.wait_for_timeout(300)  # the new theme's colours fade in
     parts = [".ll-details", ".ll-label", ".ll-counts", "textarea", ".ll-size"]
     for part in parts + [f".ll-token:nth-child({i})" for i in range(1, 6)] + [".ll-active"]:
-        shown = page.locator(f".ll-tokens {part}").first
-        assert shown.evaluate(CONTRAST) >= 4.5, part
+        assert jupyter.contrast(page, f".ll-tokens {part}") >= 4.5, part
     assert page.locator(".ll-active").count() == 3
     page.screenshot(path=pictures / f"token-view-{theme.split()[-1].lower()}.png")
 
 
 def test_the_saved_notebook_shows_the_spans_without_a_kernel(jupyter, page, pictures, build):
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook = nbformat.read(jupyter.folder / "tokens.ipynb", as_version=4)
-    build.normalise(notebook)
-    nbformat.write(notebook, jupyter.folder / "copied.ipynb")  # of a name nobody has trusted
-    reader = jupyter.open_notebook("copied.ipynb")
+    reader = jupyter.reopen_saved(page, "tokens.ipynb", build)
     output = reader.locator(".jp-OutputArea-output")
     assert "gpt2 22 tokens, 2.55 bytes per token; <b>ours</b> 26 tokens" in output.inner_text()
     assert "·butter" in output.locator("code").all_text_contents()

@@ -20,8 +20,9 @@ def toy(tmp_path, steps):
     return made
 
 
-@pytest.mark.parametrize("stop_at", [1, 5, 11])
-def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, stop_at, monkeypatch):
+@pytest.mark.parametrize("stop_at, epochs", [(1, 4), (5, 4), (11, 4), (5, 0)])
+def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, stop_at, epochs, monkeypatch):
+    monkeypatch.setattr(pretraining, "EPOCHS", epochs)  # 0: with dropout
     whole = pretraining.pretrain_text(toy(tmp_path, 12), TEXT, "char", tmp_path / "whole")
 
     def interrupt(record):
@@ -119,9 +120,10 @@ def test_dropout_lasts_as_long_as_its_block(tmp_path):
 
 
 def test_a_text_read_over_and_over_is_learned_with_dropout(tmp_path, monkeypatch):
-    rates = []
-    dropout = loop.dropout
-    monkeypatch.setattr(loop, "dropout", lambda m, r: rates.append(r) or dropout(m, r))
+    rates, run = [], loop.run
+    monkeypatch.setattr(
+        loop, "run", lambda *a, **more: rates.append(more["dropout_rate"]) or run(*a, **more)
+    )
     for steps in (4, 400):
         made, short = toy(tmp_path, steps), TEXT[:4000]
         made.profile = replace(made.profile, pretraining_batch=1)

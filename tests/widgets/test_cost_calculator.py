@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from llmlab.stages import costs
-from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, plain, power, size, table
+from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, one_line, power, size, table
 
 LAPTOP = costs.GPU("this machine", 4e11, 16e9, 0.0)
 OURS = costs.Model("our base", 1.5e6, "", tokens=3e7)
@@ -155,7 +155,7 @@ def test_hostile_names_are_inert(name):
     assert "<script" not in html and len(html) < 20_000
     html.encode()
     ElementTree.fromstring(calculator.ruler_svg())
-    assert calculator.model.value == plain(name)
+    assert calculator.model.value == one_line(name)
 
 
 def test_a_table_escapes_both_columns():

@@ -11,7 +11,6 @@ import pytest
 import regex
 
 from llmlab.core.tokenizer import PATTERN, train_bpe
-from llmlab.widgets import merge_stepper
 from llmlab.widgets.merge_stepper import LETTERS, LIMIT, PAIRS, WORDS, MergeStepper
 
 WORDS_OF_02 = "bake baking boil boiling fry frying stir stirring stew stewing"
@@ -118,8 +117,3 @@ def test_the_static_picture_is_the_final_state():
     assert len(codes) == 20 + tokens
     assert "http" not in data["text/html"] and "…" not in data["text/html"]
     assert " …</span>" in MergeStepper("ab" * 99, merges=1)._repr_mimebundle_()[0]["text/html"]
-
-
-def test_the_page_has_no_door():
-    script = Path(merge_stepper.__file__).with_suffix(".js").read_text()
-    assert "innerHTML" not in script and "import" not in script and "http" not in script

@@ -1,0 +1,16 @@
+// What the widgets' scripts share; page.py sets it before each of them.  Words go in as text only.
+
+const filled = (made, attributes, words) => {
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = words;
+  return made;
+};
+
+const node = (tag, attributes = {}, words = "") =>
+  filled(document.createElement(tag), attributes, words);
+
+const shape = (tag, attributes = {}, words = "") =>
+  filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, words);
+
+const plural = (value, word) => `${value.toLocaleString("en")} ${word}${value === 1 ? "" : "s"}`;
+

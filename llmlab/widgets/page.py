@@ -1,0 +1,66 @@
+"""What all widgets share: how one becomes a picture, and words that no page can take for code."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import anywidget
+
+INK = "var(--jp-ui-font-color1, #222)"
+PAPER = "var(--jp-layout-color0, #fff)"
+BAR = 120  # pixels of a full bar in a static table
+
+
+class Widget(anywidget.AnyWidget):
+    """A live view that leaves a static picture for readers without a kernel: `_picture`."""
+
+    _ipython_display_ = None  # that of ipywidgets 7 would leave out the picture
+
+    def _picture(self) -> dict[str, str]:
+        """MIME type -> the picture, complete in itself."""
+        return {"text/html": self._static_html()}
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        return data | {"text/plain": repr(self)} | self._picture(), metadata
+
+
+def script(module: str) -> str:
+    """The script of a widget's module (its __file__), after what all scripts share."""
+    shared = Path(__file__).with_suffix(".js")
+    return shared.read_text("utf-8") + Path(module).with_suffix(".js").read_text("utf-8")
+
+
+def plain(words: str) -> str:
+    """`words` with U+FFFD for each half of a surrogate pair, which no message can carry."""
+    return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def escape(words: str) -> str:
+    """Plain text inside HTML and XML, without the control characters that XML forbids."""
+    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]", "", words))
+
+
+def isolated(words: str) -> str:
+    """Plain text inside HTML, in a direction of its own and broken where the line ends."""
+    return f'<bdi style="overflow-wrap:anywhere">{escape(words)}</bdi>'
+
+
+def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that needs nothing else; rows are HTML, a head that ends in > is one of numbers."""
+    sides = ["right" if head.endswith(">") else "left" for head in heads]
+    styles = [f'style="padding:2px 10px;text-align:{side}"' for side in sides]
+    head = "".join(f"<th {s}>{h.rstrip('>')}</th>" for h, s in zip(heads, styles, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td {s}>{c}</td>' for c, s in zip(row, styles, strict=True))}</tr>"
+        for row in rows
+    )
+    top = f'<caption style="text-align:left">{isolated(caption)}</caption>'
+    return f"<table>{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def bar(share: float) -> str:
+    """A lying bar, `share` of its full length."""
+    style = "display:inline-block;height:10px;border-radius:2px;background:#1f83c4"
+    return f'<span style="{style};width:{BAR * share:.0f}px"></span>'
