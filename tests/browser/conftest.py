@@ -116,7 +116,7 @@ class Jupyter:
 
     def open_notebook(self, path: str):
         """A window on one notebook of the server's folder, its kernel connected."""
-        page = self.open_page(f"/doc/tree/{quote(path)}")
+        page = self.open_page(f"/doc/tree/{quote(path)}?reset")  # no side bar of an earlier test
         page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
         page.evaluate(CONNECT)
         page.wait_for_function(CONNECTED)
