@@ -35,8 +35,8 @@ class Profile:
     model: ModelConfig
     sources: tuple[str, ...] = ("recipes", "encyclopedia", "speeches", "python")
     mixture: dict[str, float] = field(default_factory=lambda: dict(MIXTURE))
-    seq_len: int = 512
-    pretraining_batch: int = 4
+    seq_len: int = 256
+    pretraining_batch: int = 8
     pretraining_seconds: float = 100
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
@@ -66,6 +66,7 @@ FULL = Profile(
         vocab_size=2048, dim=768, n_layers=12, n_heads=12, n_kv_heads=12, head_dim=64,
         hidden_dim=2048, max_seq_len=1024,
     ),
+    seq_len=512,
     pretraining_batch=64,
     pretraining_seconds=600,
     sft_seconds=120,
