@@ -231,9 +231,10 @@ def student(args: argparse.Namespace) -> int:
 
 def progress(args: argparse.Namespace) -> int:
     """Which exercises are solved."""
+    from llmlab.classroom.exercises import names
     from llmlab.classroom.progress import progress_table
 
-    print(progress_table())
+    print(progress_table(names()))
     return 0
 
 

@@ -358,7 +358,7 @@ def test_progress_is_drawn_by_notebook():
     assert progress_file().stat().st_ino == written  # nothing new, nothing written
     note_solved("97.gone")  # an exercise of an older edition
     assert solved() == {"97.mean", "97.gone"}
-    table = progress_table()
+    table = progress_table(names())
     assert f"Exercises solved: 1 of {len(names())}" in table
     (row,) = [row for row in table.splitlines() if row.startswith("  97")]
     assert "1 of 3" in row and "✓ mean" in row and "· double" in row and "gone" not in row
@@ -369,7 +369,7 @@ def test_damaged_progress_is_said_and_does_not_stop_a_check(capsys, content):
     progress_file().parent.mkdir(parents=True)
     progress_file().write_text(content)
     with pytest.raises(LabError, match="progress.json"):
-        progress_table()
+        progress_table(names())
     assert line(capsys, "97.mean", 2.5).startswith("✓ 97.mean is right. (It could not be noted")
     assert progress_file().read_text() == content
 
