@@ -42,7 +42,7 @@ COLAB = {
 def requirements() -> dict[str, str]:
     """Name → lower bound."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    found = [re.fullmatch(r"([a-z]+)>=([\d.]+)", line) for line in lines]
+    found = [re.fullmatch(r"([a-z-]+)>=([\d.]+)", line) for line in lines]
     assert all(found), "requirements.txt holds names with lower bounds and nothing else"
     return {match[1]: match[2] for match in found}
 
