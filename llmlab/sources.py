@@ -69,8 +69,9 @@ def _files(source: Source) -> dict[str, dict]:
     try:
         record = json.loads((source.folder / "source.json").read_bytes())
         files = record["files"]
+        wanted = record["sha256"] == source.sha256 and record["members"] == list(source.members)
         same = all(sha256_file(source.folder / f) == files[f]["sha256"] for f in files)
-        return files if same and record["sha256"] == source.sha256 else {}
+        return files if wanted and same else {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 

@@ -1,4 +1,4 @@
-"""From source to notebook: execute `notebooks/src/*.py` and save what came out, tidied.
+"""From source to notebook: execute `notebooks/src/**/*.py` and save what came out, tidied.
 
     python notebooks/build.py [NAME…] [--out DIR] [--html]
 
@@ -57,7 +57,7 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
     return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in read(path).cells]
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path = NOTEBOOKS) -> None:
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
     metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
     notebook.metadata = nbformat.from_dict(METADATA | metadata)
@@ -136,25 +136,31 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
     Raises BuildError, with nothing written, when a cell fails or an output is private.
     """
     notebook = read(source)
+    part = "extra" if source.parent.name == "extra" else "."
+    (NOTEBOOKS / part).mkdir(exist_ok=True)
     try:
-        execute(notebook)
+        execute(notebook, NOTEBOOKS / part)
     except CellExecutionError as error:
         raise BuildError(f"a cell failed\n{error}") from None
     normalise(notebook)
     check_private(notebook)
     nbformat.validate(notebook)
-    path = out / f"{source.stem}{'.html' if html else '.ipynb'}"
+    path = out / part / f"{source.stem}{'.html' if html else '.ipynb'}"
     write(path, to_html(notebook, source.stem) if html else nbformat.writes(notebook) + "\n")
     return path
 
 
 def find_sources(names: list[str]) -> list[Path]:
-    """The sources whose file name begins with one of `names` (all for none), in order."""
-    sources = sorted(SOURCES.glob("*.py"))
+    """The sources of these names, such as "04" or "04_pretraining" (all for none), in order."""
+    sources = sorted(SOURCES.glob("*.py")) + sorted(SOURCES.glob("extra/*.py"))
     for name in names:
-        if not any(source.stem.startswith(name) for source in sources):
+        if not any(is_called(source, name) for source in sources):
             raise BuildError(f"there is no notebook {name}; there are: {stems(sources)}")
-    return [s for s in sources if not names or s.stem.startswith(tuple(names))]
+    return [s for s in sources if not names or any(is_called(s, name) for name in names)]
+
+
+def is_called(source: Path, name: str) -> bool:
+    return source.stem == name or source.stem.startswith(f"{name}_")
 
 
 def stems(paths: list[Path]) -> str:

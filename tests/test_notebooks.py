@@ -18,11 +18,13 @@ from llmlab.classroom.student import BEGIN, END, clear_solutions
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.py"))
+EXTRAS = sorted((NOTEBOOKS / "src" / "extra").glob("[0-9][0-9][a-z]_*.py"))
 SERIES = [source.stem for source in SOURCES]
+SAVED = sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("extra/*.ipynb")])
 
 CODE_LINES, PROSE_WORDS = 20, 110
 OPENING = re.compile(
-    r"# (?P<number>\d\d) .+\*\*You will be able to\*\*.+\*(?P<minutes>\d+) minutes\b", re.S
+    r"# (?P<number>\d\d[a-z]?) .+\*\*You will be able to\*\*.+\*(?P<minutes>\d+) minutes\b", re.S
 )
 SET_UP = re.compile(r"^import llmlab$.*^lab = llmlab\.setup\(", re.S | re.M)
 LINK = re.compile(r"\]\(([\w/.-]+\.ipynb)\)")
@@ -77,7 +79,7 @@ def length(cell: Cell) -> list[str]:
 
 def linked(link: str) -> bool:
     """Whether a relative link leads to a notebook, saved or as a source."""
-    return (NOTEBOOKS / link).exists() or Path(link).stem in SERIES
+    return (NOTEBOOKS / link).exists() or Path(link).stem in {s.stem for s in SOURCES + EXTRAS}
 
 
 # --- Exercises ------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ def name_offences(cells: list[Cell]) -> list[str]:
 # --- The series -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES + EXTRAS, ids=lambda path: path.stem)
 def test_manners(source, build):
     notebook = build.read(source)
     cells = [Cell(cell.cell_type, cell.source) for cell in notebook.cells]
@@ -140,7 +142,7 @@ def test_manners(source, build):
     assert offences(cells, notebook.metadata.llmlab["minutes"], following) == []
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
 def test_each_live_view_leaves_a_picture(path):
     """What only a kernel can show is nothing to a reader of the saved notebook."""
     for number, cell in enumerate(json.loads(path.read_text("utf-8"))["cells"]):

@@ -16,6 +16,7 @@ from llmlab.stages.costs import code_lines
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "llmlab"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXTRAS = sorted((ROOT / "notebooks" / "extra").glob("*.ipynb"))
 SERIES = {
     "00_map",
     "01_data",
@@ -153,17 +154,19 @@ def saved(path: Path) -> list[dict]:
 
 
 def test_each_source_has_its_notebook():
-    sources = {path.stem for path in (ROOT / "notebooks" / "src").glob("*.py")}
-    assert sources == {path.stem for path in NOTEBOOKS}
-    assert sources >= SERIES
+    source = ROOT / "notebooks" / "src"
+    assert {path.stem for path in source.glob("*.py")} == {path.stem for path in NOTEBOOKS}
+    assert {path.stem for path in source.glob("extra/*.py")} == {path.stem for path in EXTRAS}
+    assert {path.stem for path in NOTEBOOKS} >= SERIES
 
 
-notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+notebooks = pytest.mark.parametrize("path", NOTEBOOKS + EXTRAS, ids=lambda path: path.stem)
 
 
 @notebooks
 def test_notebook_is_in_step_with_its_source(path, build):
-    source = path.parent / "src" / f"{path.stem}.py"
+    folder = ROOT / "notebooks"
+    source = folder / "src" / path.relative_to(folder).with_suffix(".py")
     assert build.source_cells(path) == build.source_cells(source), "run `make notebooks`"
     for key in ("minutes", "budget_s"):
         assert build.read(path).metadata.llmlab[key] == build.read(source).metadata.llmlab[key] > 0

@@ -15,6 +15,7 @@ import textwrap
 import time
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,14 +60,14 @@ def clean(text: str) -> str:
     return regex.sub(r"\s+", " ", regex.sub(r"\s+([,.;:)])", r"\1", text)).strip()
 
 
-def read_recipes(path: Path) -> list[Recipe]:
+def read_recipes(path: Path, mend: Callable[[str], str] = clean) -> list[Recipe]:
     """Recipes of at least two steps and two ingredients from a file in the Wikibooks schema."""
     recipes = []
     for entry in json.loads(path.read_text("utf-8")).values():
-        lines = tuple(filter(None, map(clean, entry["ingredients"])))
-        steps = tuple(filter(None, map(clean, entry["steps"])))
+        lines = tuple(filter(None, map(mend, entry["ingredients"])))
+        steps = tuple(filter(None, map(mend, entry["steps"])))
         if len(lines) >= 2 and len(steps) >= 2:
-            recipes.append(Recipe(clean(entry["title"]), entry["category"] or "", lines, steps))
+            recipes.append(Recipe(mend(entry["title"]), entry["category"] or "", lines, steps))
     return recipes
 
 
@@ -80,9 +81,10 @@ def pieces(text: str, size: int = 2000) -> list[str]:
     return [p for p in out if len(p) > 40]
 
 
-def _encyclopedia(path: Path) -> list[str]:
+def read_leads(path: Path, mend: Callable[[str], str] = clean) -> list[str]:
+    """Titles and first paragraphs from a file in the schema of the encyclopedia."""
     entries = json.loads(path.read_text("utf-8")).values()
-    return [f"{entry['title']}\n\n{clean(entry['extract'])}\n" for entry in entries]
+    return [f"{entry['title']}\n\n{mend(entry['extract'])}\n" for entry in entries]
 
 
 def _speeches(folder: Path) -> list[str]:
@@ -103,11 +105,12 @@ def _python() -> list[str]:
     return texts
 
 
-def read_source(name: str) -> tuple[list, bool]:
+def read_source(name: str, mend: Callable[[str], str] = clean) -> tuple[list, bool]:
     """All documents of a class source, and whether they are the source's own.
 
-    Recipes come as `Recipe`, the others as text.  Where a source cannot be had, our own house
-    texts stand in for it (False); the reason has been printed.
+    Recipes come as `Recipe`, the others as text; mend: what is done to each line, `str` for
+    nothing.  Where a source cannot be had, our own house texts stand in for it (False); the reason
+    has been printed.
     """
     house = artifacts.data_dir() / "house"
     if name == "python":
@@ -115,11 +118,11 @@ def read_source(name: str) -> tuple[list, bool]:
     folder = source_path(name)
     if name == "recipes":
         found = sorted(folder.rglob("recipes_en-us.json")) if folder else []
-        return read_recipes(found[0] if found else house / "recipes.json"), bool(found)
+        return read_recipes(found[0] if found else house / "recipes.json", mend), bool(found)
     if folder is None:
-        return _encyclopedia(house / "encyclopedia.json"), False
+        return read_leads(house / "encyclopedia.json", mend), False
     if name == "encyclopedia":
-        return _encyclopedia(next(folder.rglob("summaries_en-us.json"))), True
+        return read_leads(next(folder.rglob("summaries_en-us.json")), mend), True
     return _speeches(folder), True
 
 

@@ -88,18 +88,19 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     """
     corpus = load_corpus(lab.profile.sources)
     mixture = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
-    job = _job(lab, lab.build(), tokenizer, lab.path(name), corpus.hash())
-    _train(lab, job, mixture, on_step, snapshots)
+    job = new_job(lab, lab.build(), tokenizer, lab.path(name), corpus.hash())
+    train(lab, job, mixture, on_step, snapshots)
     return job
 
 
-def _job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
+def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
+    """A pretraining run that has not begun; data: a hash of what it reads."""
     optimizer = Optimizer(model.named_parameters(), lab.profile.muon_lr, lab.profile.adam_lr)
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
     return loop.Job(model, tokenizer, optimizer, path, meta=meta)
 
 
-def _train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
+def train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
     """The pretraining loop: read rows, score every next id, step.
 
     Text that is read more than four times is worth less each time (Muennighoff et al. 2023), and
@@ -209,7 +210,7 @@ def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on
         )
     rows = Rows(ids, lab.seed)
     model = lab.build(replace(profile.model, vocab_size=tokenizer.vocab_size))
-    job = _job(lab, model, tokenizer, out / "model.safetensors", artifacts.text_hash(text))
-    _train(lab, job, rows, on_step)
+    job = new_job(lab, model, tokenizer, out / "model.safetensors", artifacts.text_hash(text))
+    train(lab, job, rows, on_step)
     val = bits_per_byte(model, tokenizer, [text[cut:]], window=profile.seq_len)
     return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}

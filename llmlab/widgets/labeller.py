@@ -1,0 +1,85 @@
+"""`Labeller`: a page after the other; the learner says which are worth reading."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from llmlab import artifacts
+from llmlab.widgets.mixture_sliders import LIVE_VIEW, sample_html
+from llmlab.widgets.page import table
+
+WORTH, NOT_WORTH = "worth reading", "not worth it"
+
+
+class Labeller(widgets.VBox):
+    """Shows pages one by one, with a button for each label; labels are kept as they are given.
+
+        labeller = Labeller(texts, lab.runs / "labels.json")
+        labeller.labels  # place -> whether the page is worth reading
+
+    path: the file that keeps the labels (by the text's hash), and that is read at the start.
+    `place` is the page in view; it can also be set from Python.
+    """
+
+    _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
+
+    def __init__(self, texts: Sequence[str], path: Path | None = None):
+        if not texts:
+            raise ValueError("There is no page to label.")
+        self._texts, self._path = list(texts), path
+        self._kept = artifacts.read_json(path) if path and path.exists() else {}
+        self._page, self._words = widgets.HTML(), widgets.HTML()
+        self._buttons = {
+            WORTH: self._button(WORTH, "success", lambda: self.label(True)),
+            NOT_WORTH: self._button(NOT_WORTH, "warning", lambda: self.label(False)),
+            "back": self._button("back", "", lambda: self._go(self.place - 1)),
+            "skip": self._button("skip", "", lambda: self._go(self.place + 1)),
+        }
+        row = widgets.HBox([*self._buttons.values(), self._words])
+        row.layout.flex_flow = "row wrap"
+        super().__init__([row, self._page])
+        left = (i for i in range(len(texts)) if i not in self.labels)
+        self._go(next(left, 0))
+
+    @property
+    def labels(self) -> dict[int, bool]:
+        """Place of each page that has a label -> whether it is worth reading."""
+        hashes = enumerate(map(artifacts.text_hash, self._texts))
+        return {i: self._kept[key] for i, key in hashes if key in self._kept}
+
+    def label(self, worth: bool) -> None:
+        """Give the page in view its label, keep it, go on to the next page."""
+        self._kept[artifacts.text_hash(self._texts[self.place])] = worth
+        if self._path:
+            artifacts.write_json(self._path, self._kept)
+        self._go(self.place + 1)
+
+    def _go(self, place: int) -> None:
+        """Show another page; after the last one comes the first."""
+        self.place = place % len(self._texts)
+        labels = self.labels
+        mine = {True: f"✓ {WORTH}", False: f"✗ {NOT_WORTH}"}.get(labels.get(self.place), "no label")
+        title = f"page {self.place + 1} of {len(self._texts)} ({mine})"
+        self._page.value = sample_html(title, self._texts[self.place])
+        self._words.value = f"{len(labels)} of {len(self._texts)} labelled"
+
+    def _button(self, name: str, style: str, action) -> widgets.Button:
+        button = widgets.Button(description=name, button_style=style)
+        button.layout.width = "9em"
+        button.on_click(lambda _: action())
+        return button
+
+    def __repr__(self) -> str:
+        return f"Labeller: {len(self.labels)} of {len(self._texts)} pages labelled"
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        live = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {"text/plain": repr(self), "text/html": self._static_html(), LIVE_VIEW: live}
+
+    def _static_html(self) -> str:
+        """How many got which label; no word of any page."""
+        labels = list(self.labels.values())
+        rows = [(WORTH, str(sum(labels))), (NOT_WORTH, str(len(labels) - sum(labels)))]
+        rows.append(("no label yet", str(len(self._texts) - len(labels))))
+        return table("Labels given by hand", ("label", "pages>"), rows)
