@@ -189,6 +189,13 @@ def test_many_fetch_at_once(tmp_path, start):
     assert (sources.fetch(source) / "texts/299.txt").read_bytes() == b"soup" * 299
 
 
+def test_when_the_list_asks_for_more_of_the_same_wheel(tmp_path):
+    source = make_source({"texts/a.txt": b"a", "more/b.txt": b"b"})
+    assert not (sources.fetch(source) / "more").exists()
+    wider = replace(source, members=("texts/*.txt", "more/*.txt"))
+    assert (sources.fetch(wider) / "more" / "b.txt").read_bytes() == b"b"
+
+
 @pytest.mark.parametrize("damage", ["changed", "removed", "record"])
 def test_a_damaged_cache_is_made_whole(tmp_path, damage):
     source = make_source(TEXTS)
@@ -275,7 +282,7 @@ def test_the_real_sources_in_the_cache(monkeypatch):
     if not have:
         pytest.skip("no source is in the cache: python -m llmlab data fetch")
     found = {name: len(list(folder.rglob("*.*"))) - 1 for name, folder in have.items()}
-    files = {"recipes": 1, "encyclopedia": 1, "speeches": 249, "idioms": 1}
+    files = {"recipes": 1, "encyclopedia": 3, "speeches": 249, "idioms": 1}
     files |= {"gpt2": 2, "cl100k_o200k": 2}
     assert found == {name: files[name] for name in have}
 

@@ -156,9 +156,9 @@ def mask(text: str) -> str:
 
 
 def mend(text: str) -> str:
-    """Every line without holes, notices and personal data."""
+    """Every line without holes, notices and personal data; code keeps its indentation."""
     lines = mask(drop_notices(text)).split("\n")
-    return "\n".join(clean(line) for line in lines)
+    return "\n".join(line[: len(line) - len(line.lstrip())] + clean(line) for line in lines)
 
 
 # --- Copies and leaks: what is shared with another text ----------------------------------------
