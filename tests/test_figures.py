@@ -76,3 +76,35 @@ def test_a_film_keeps_its_axes():
     early, late = figure.axes
     assert early.get_xlim() == late.get_xlim() == (-5.05, 5.05)
     assert early.get_ylim() == late.get_ylim()
+
+
+def test_strips_show_every_piece_and_what_stands_under_it():
+    rows = {"tokens": ["Melt", " the", "a", "", "\n", "Melt"], "bytes": list("ab")}
+    figure = figures.strips(rows, "Cut", under={"tokens": [1, 262, 64, "", 198, 1]})
+    assert {"Cut", "tokens", "bytes", "·the", "↵", "262", "198"} <= set(words(figure))
+    boxes = figure.axes[0].patches
+    first, the, single, gap, _, again = [box.get_facecolor() for box in boxes[:6]]
+    assert first == again != the and single[0] == single[1] == single[2]
+    assert gap[3] == 0 < first[3]
+    edges = [box.get_x() for box in boxes[:6]]
+    assert edges == sorted(edges)
+    assert max(box.get_x() + box.get_width() for box in boxes) < figure.axes[0].get_xlim()[1]
+
+
+def test_strips_keep_words_inside_their_boxes():
+    figure = figures.strips({"x": ["zucchini", "i"]}, under={"x": [45045, 123456]})
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    boxes = [p.get_window_extent() for p in ax.patches]
+    written = [t.get_window_extent() for t in ax.texts[1:]]  # a piece, what is under it, and so on
+    for box, piece, below in zip(boxes, written[::2], written[1::2], strict=True):
+        assert box.x0 <= piece.x0 and piece.x1 <= box.x1
+        assert box.x0 <= below.x0 and below.x1 <= box.x1
+
+
+def test_spots_have_a_row_for_each_label():
+    figure = figures.spots({"gpt2": [3, 9], "ours": [4, 1]}, ["English", "Thai"], "tokens", "Same")
+    assert {"gpt2", "ours", "English", "Thai", "tokens", "Same"} <= set(words(figure))
+    assert figure.axes[0].get_xlim()[0] == 0
+    points = [tuple(xy) for c in figure.axes[0].collections[1:] for xy in c.get_offsets()]
+    assert points == [(3, 0), (9, 1), (4, 0), (1, 1)]

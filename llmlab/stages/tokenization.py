@@ -1,10 +1,12 @@
 """Stage 2, tokenization: text to tokens to ids."""
 
+import csv
 import gzip
 import hashlib
 import os
 import random
 import time
+from collections.abc import Sequence
 from functools import cache
 
 import tiktoken
@@ -13,6 +15,8 @@ from llmlab import artifacts, sources
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.lab import Lab, pack_tokenizer
 from llmlab.stages.data import Corpus, card_layout, load_corpus
+
+READS = ("recipes", "encyclopedia")  # of the line's sources, those that its tokenizer learns from
 
 # tiktoken finds a file in its cache under the SHA-1 of the address it would download it from.
 ADDRESS = "https://openaipublic.blob.core.windows.net/"
@@ -79,9 +83,44 @@ def training_text(corpus: Corpus, seed: int = 1337) -> str:
     return "\n".join([*(r.text() for r in corpus.recipes), *lines, *leads])
 
 
+def corpus(lab: Lab) -> Corpus:
+    """The part of the line's corpus that its tokenizer learns from and is measured on."""
+    return load_corpus(tuple(source for source in lab.profile.sources if source in READS))
+
+
 def train_tokenizer(lab: Lab) -> BPE:
     """The line's byte-level BPE, from the training part of the corpus alone."""
-    return train_bpe(training_text(load_corpus(lab.profile.sources)), lab.profile.model.vocab_size)
+    return train_bpe(training_text(corpus(lab)), lab.profile.model.vocab_size)
+
+
+def first_merges(bpe: BPE, vocab_size: int) -> BPE:
+    """The encoding that the same training made when it had so many ids: vocabularies are nested."""
+    return BPE(bpe.merges[: vocab_size - 256 - len(bpe.specials)], bpe.pattern, bpe.specials)
+
+
+def bytes_per_token(encoding: tiktoken.Encoding, texts: Sequence[str]) -> float:
+    """Bytes of UTF-8 that a token stands for on average; special tokens in the texts stay text."""
+    ids = encoding.encode_ordinary_batch(list(texts))
+    return sum(len(text.encode()) for text in texts) / sum(map(len, ids))
+
+
+def pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> list[str]:
+    """What each id stands for; its bytes in hex where they are no whole characters."""
+    raw = encoding.decode_tokens_bytes(list(ids))
+    whole = [token.decode("utf-8", "replace") for token in raw]
+    return [
+        token.hex(" ").upper() if "\ufffd" in text else text
+        for token, text in zip(raw, whole, strict=True)
+    ]
+
+
+def idioms() -> list[str]:
+    """Chinese idioms of four characters, some 30,000; three of them where the source is missing."""
+    folder = sources.source_path("idioms")
+    if folder is None:
+        return ["一心一意", "半途而废", "画蛇添足"]
+    rows = csv.reader(next(folder.rglob("*.csv")).read_text("utf-8").splitlines())
+    return [field for row in rows for field in row if len(field) == 4 and min(field) >= "一"]
 
 
 def from_tiktoken(encoding: tiktoken.Encoding, specials: tuple[str, ...] = SPECIALS) -> BPE:
@@ -117,12 +156,10 @@ def run(lab: Lab, on_step=None) -> dict:
     bpe = train_tokenizer(lab)
     seconds = time.monotonic() - start
     artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
-    texts = [r.text() for r in load_corpus(lab.profile.sources).held_out]
-    ids = bpe.to_tiktoken().encode_ordinary_batch(texts)
-    size = sum(len(t.encode()) for t in texts)
+    held_out = [r.text() for r in corpus(lab).held_out]
     return {
         "vocab_size": bpe.vocab_size,
-        "bytes_per_token": size / sum(map(len, ids)),
+        "bytes_per_token": bytes_per_token(bpe.to_tiktoken(), held_out),
         "train_seconds": seconds,
         "seconds": time.monotonic() - start,
     }

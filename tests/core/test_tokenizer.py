@@ -1,7 +1,9 @@
-"""The BPE against a textbook reference, the `tokenizers` library and tiktoken."""
+"""The BPE against the textbook, the libraries `tokenizers` and `rustbpe`, and tiktoken."""
 
 import json
-from collections import Counter
+import random
+import runpy
+from pathlib import Path
 
 import pytest
 import regex
@@ -20,19 +22,8 @@ TEXTS = {
 }
 
 
-def textbook_merges(text: str, n: int) -> list[tuple[int, int]]:
-    """Count all pairs anew for every merge."""
-    words = [(list(w.encode()), c) for w, c in Counter(regex.findall(PATTERN, text)).items()]
-    merges = []
-    for new_id in range(256, 256 + n):
-        counts = Counter()
-        for ids, c in words:
-            for pair in zip(ids, ids[1:], strict=False):
-                counts[pair] += c
-        best = min(counts, key=lambda pair: (-counts[pair], pair))
-        words = [(merge_pair(ids, best, new_id), c) for ids, c in words]
-        merges.append(best)
-    return merges
+BENCH = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "bpe.py"))
+textbook_merges = BENCH["distinct_pretokens"]  # counts all pairs anew for every merge
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -42,8 +33,22 @@ def test_same_merges_as_the_textbook(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
+def test_same_merges_as_rustbpe(name):
+    """It takes, as we do, the pair with the smaller ids where counts are equal: nothing differs.
+
+    Its tokens come as bytes, in the order of training.
+    """
+    ours = train_bpe(TEXTS[name], 256 + 35, specials=())
+    assert BENCH["with_rustbpe"](TEXTS[name], 35) == ours.token_bytes
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_same_merges_as_tokenizers(name):
-    """Bytes are spelled as characters in the order of bytes, so that ties fall alike."""
+    """Bytes are spelled as characters in the order of bytes, so that ties fall alike.
+
+    In the library's own alphabet of bytes (GPT-2's, with the printable ones first) the smaller of
+    two ids is another one: there merges with equal counts change places.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     def spell(data: bytes) -> str:
@@ -63,6 +68,30 @@ def test_same_merges_as_tokenizers(name):
     assert ids == list(train_bpe(TEXTS[name], 256 + 35 + len(SPECIALS)).merges)
 
 
+def test_both_libraries_learn_the_same_tokens_of_a_longer_text():
+    """A thousand merges; `tokenizers`, in its own alphabet, may part at the last, cut-off tie."""
+    ours = train_bpe(HOUSE, 256 + 1000, specials=())
+    assert BENCH["with_rustbpe"](HOUSE, 1000) == ours.token_bytes
+    spelling = dict(zip(printable_first(), range(256), strict=True))
+    theirs = {bytes(spelling[c] for c in token) for token in BENCH["with_tokenizers"](HOUSE, 1000)}
+    assert len(theirs ^ set(ours.token_bytes)) <= 0.02 * len(theirs)
+
+
+def printable_first() -> list[str]:
+    """The character that stands for each byte in GPT-2's alphabet, in the order of bytes."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
+
+
+def test_far_sooner_than_the_textbook():
+    """A small text and a safe bound for any machine; bench/RESULTS.md has the real figures."""
+    slow, merges = BENCH["seconds"](BENCH["every_pretoken"], HOUSE, 200, times=1)
+    fast, ours = BENCH["seconds"](BENCH["ours"], HOUSE, 200)
+    assert merges == ours
+    assert slow > 50 * fast, (slow, fast)
+
+
 BPE_600 = train_bpe(HOUSE, 600)
 FAST = BPE_600.to_tiktoken()
 
@@ -77,6 +106,16 @@ def test_round_trip_and_tiktoken_agree(text):
     ids = BPE_600.encode(text)
     assert ids == FAST.encode_ordinary(text)
     assert BPE_600.decode(ids) == text
+
+
+def test_ten_thousand_random_strings_come_back():
+    rng = random.Random(0)
+    code_points = [*range(0xD800), *range(0xE000, 0x110000)]
+    for number in range(10_000):
+        kind = code_points[:0x250] if number % 2 else code_points  # every second one is mild
+        text = "".join(map(chr, rng.choices(kind, k=rng.randint(0, 20))))
+        assert BPE_600.decode(BPE_600.encode(text)) == text
+        assert FAST.decode(FAST.encode_ordinary(text)) == text
 
 
 @given(st.text(CHARACTERS | st.characters(categories=["Cs"])))

@@ -1,6 +1,7 @@
-"""Published encodings, from the cache alone."""
+"""Published encodings, from the cache alone; the line's tokenizer, made again to the byte."""
 
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import llmlab
 from llmlab import artifacts, sources
 from llmlab.artifacts import LabError
+from llmlab.core.tokenizer import BPE, train_bpe
+from llmlab.lab import pack_tokenizer
 from llmlab.stages import tokenization
 from llmlab.stages.tokenization import get_encoding
 
@@ -74,3 +78,73 @@ def test_an_encoding_that_cannot_be_had(tmp_path, monkeypatch):
     get_encoding.cache_clear()
     with pytest.raises(LabError, match="gpt2 is not in the cache.*data fetch"):
         get_encoding("gpt2")
+
+
+# --- The line's tokenizer -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return llmlab.setup("class", runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def test_the_shipped_tokenizer_is_made_again_byte_for_byte(lab, monkeypatch):
+    monkeypatch.setenv("LLMLAB_OFFLINE", "1")
+    corpus = tokenization.corpus(lab)
+    if any(figures["own_text_instead"] for figures in corpus.figures.values()):
+        pytest.skip("the sources are not in the cache; python -m llmlab data fetch")
+    shipped = artifacts.read_meta(lab.shipped("base"))["tokenizer"]
+    figures = tokenization.run(lab)
+    kept = artifacts.read_json(lab.runs / "tokenizer.json")
+    assert json.dumps(kept) == json.dumps(shipped)
+    assert figures["vocab_size"] == 2048 and 3 < figures["bytes_per_token"] < 3.5
+
+
+def test_it_learns_from_two_sources_and_never_from_what_is_held_out(lab):
+    corpus = tokenization.corpus(lab)
+    assert set(corpus.figures) == {"recipes", "encyclopedia"}
+    text = tokenization.training_text(corpus)
+    assert all(recipe.text() not in text for recipe in corpus.held_out)
+    assert text == tokenization.training_text(corpus)
+
+
+SMALL = train_bpe("stir the soup, stir the stew, then stir the rice", 275)
+
+
+def test_a_small_vocabulary_is_the_start_of_a_large_one():
+    assert tokenization.first_merges(SMALL, 265) == train_bpe(
+        "stir the soup, stir the stew, then stir the rice", 265
+    )
+    assert tokenization.first_merges(SMALL, 275) == SMALL
+    assert tokenization.first_merges(SMALL, 259) == BPE(())
+    assert pack_tokenizer(tokenization.first_merges(SMALL, 260))["merges"] == SMALL.merges[:1]
+
+
+def test_bytes_per_token_counts_bytes_and_weighs_texts_by_their_length():
+    encoding = BPE(((97, 97),)).to_tiktoken()  # "aa" is one token
+    assert tokenization.bytes_per_token(encoding, ["aaaa", "é"]) == 6 / 4
+    assert tokenization.bytes_per_token(encoding, ["aaaa"]) == 2
+    assert tokenization.bytes_per_token(encoding, ["<|end|>"]) == 1
+
+
+def test_pieces_show_bytes_that_are_no_characters_in_hex():
+    encoding = SMALL.to_tiktoken()
+    assert tokenization.pieces(encoding, SMALL.encode("é!")) == ["C3", "A9", "!"]
+    text = "stir the soup"
+    assert "".join(tokenization.pieces(encoding, SMALL.encode(text))) == text
+
+
+def test_idioms_have_four_characters(monkeypatch):
+    assert all(len(idiom) == 4 and not idiom.isascii() for idiom in tokenization.idioms())
+    monkeypatch.setattr(sources, "source_path", lambda name: None)
+    assert tokenization.idioms() == ["一心一意", "半途而废", "画蛇添足"]
+
+
+def test_a_published_encoding_as_our_own(offline):
+    """The same merges: equal ids from 256 on, single bytes in their natural order."""
+    theirs = get_encoding("gpt2")
+    ours = tokenization.from_tiktoken(theirs, ())
+    text = "Melt the butter, then stir in the crème fraîche 🍜 12345."
+    ids = theirs.encode(text)
+    assert [i for i in ours.encode(text) if i > 255] == [i for i in ids if i > 255]
+    assert ours.decode(ours.encode(text)) == text and len(ours.encode(text)) == len(ids)
