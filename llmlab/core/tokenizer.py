@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 import regex
 import tiktoken
@@ -111,9 +112,9 @@ def train_bpe(
     pretokens = Counter(regex.findall(pattern, text))
     words = [list(word.encode("utf-8", "replace")) for word in pretokens]
     frequency = list(pretokens.values())
-    counts, where = Counter(), defaultdict(set)
+    counts, where = defaultdict(int), defaultdict(set)
     for i, ids in enumerate(words):
-        for pair in zip(ids, ids[1:], strict=False):
+        for pair in pairwise(ids):
             counts[pair] += frequency[i]
             where[pair].add(i)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -130,15 +131,16 @@ def train_bpe(
             continue
         new_id, touched = 256 + len(merges), set()
         for i in where.pop(pair):
-            ids, merged = words[i], merge_pair(words[i], pair, new_id)
-            for old in zip(ids, ids[1:], strict=False):
+            ids, words[i] = words[i], merge_pair(words[i], pair, new_id)
+            if len(ids) == len(words[i]):  # an earlier merge took the pair out of this word
+                continue
+            for old in pairwise(ids):
                 counts[old] -= frequency[i]
-            for new in zip(merged, merged[1:], strict=False):
+            for new in pairwise(words[i]):
                 counts[new] += frequency[i]
-                where[new].add(i)
                 if new_id in new:
                     touched.add(new)
-            words[i] = merged
+                    where[new].add(i)
         del counts[pair]
         for new in touched:
             heappush(heap, (-counts[new], new))
