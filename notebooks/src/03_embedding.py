@@ -54,16 +54,11 @@ style.matrices({"one-hot ids (T × V)": switches, "table (V × dim)": table,
 # is.
 
 # %%
-import time
+import timeit
 
 
-def seconds(function, rounds=7):
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds(function):
+    return min(timeit.repeat(function, number=1, repeat=7))
 
 
 def both_ways(size):
@@ -140,7 +135,7 @@ style.matrices({"one-hot, turned": turned, "arriving at ids 4, 1, 4": arriving,
                 "gradient of the table": small.weight.grad}, signs=("@", "="))  # fmt: skip
 
 # %% [markdown]
-# ### Exercise 1 · ●●○ · 6 min
+# ### Exercise 1 · ●●○ · 5 min
 # Write `table_gradient(ids, arriving, vocab_size)` without one-hot rows: the gradient of the
 # table, (V, dim), from `ids` (T,) and what arrives at the vectors, (T, dim). Start with zeros and
 # go through the ids.
@@ -305,7 +300,7 @@ assert torch.equal(model.rope[:, :24], rope_table(24, head_dim, theta))
 print(f"lengths stay: {torch.allclose(by_hand.norm(dim=1), x.norm(dim=1))}")
 
 # %% [markdown]
-# ### Exercise 2 · ●●○ · 6 min
+# ### Exercise 2 · ●●○ · 5 min
 # Write `rotate(pair, position, frequency)`: the pair (x, y), turned by position × frequency, in
 # radians, against the clock. Give back two numbers.
 #
@@ -391,7 +386,7 @@ for name in ("chicken", "basil", "butter", "cinnamon", "rice", "walnuts", "honey
     print(f"{name:>9}: {', '.join(foods[i].name for i in near)}")
 
 # %% [markdown]
-# ### Exercise 3 · must · ●●○ · 8 min
+# ### Exercise 3 · must · ●●○ · 6 min
 # Write `nearest(table, i, n)`: the numbers of the n rows with the greatest cosine to row i, nearest
 # first, as a list. Rows are of any length, and row i itself is no answer.
 #
@@ -503,7 +498,8 @@ from llmlab.widgets.embedding_map import EmbeddingMap
 
 EmbeddingMap(
     of_foods, kitchen.names(foods), families, "Foods in the base's table",
-    analogies=[("beef", "onions", "apples", "?"), ("lime", "lemon", "rice", "noodles")],
+    analogies=[("bread", "flour", "milk", "cheese"), ("lime", "lemon", "onions", "garlic"),
+               ("chocolate", "cocoa", "sugar", "honey")],
 )  # fmt: skip
 
 # %% [markdown]
@@ -541,9 +537,9 @@ style.bars({"the five nearest": near, "the order of distances": far},
            [name.replace(", ", "\n") for name in measured], "What a map keeps")  # fmt: skip
 
 # %% [markdown]
-# So the choice depends on the question. t-SNE keeps most neighbours, and another seed gives another
-# picture; PCA loses the neighbours and is the truer one about far and near. Neither is the table:
-# what counts is measured there. The foods by t-SNE, with names:
+# So the choice depends on the question. PCA loses most neighbours and t-SNE keeps most; about far
+# and near neither is to be trusted much, and another seed of t-SNE is another picture. Neither is
+# the table: what counts is measured there. The foods by t-SNE, with names:
 
 # %%
 style.scatter(*maps["t-SNE 10, seed 0"].T.tolist(), "", "", families,
@@ -596,7 +592,8 @@ assert by_hand == embedding.analogy(every, cups, cup, onion, query=True)
 
 # %% [markdown]
 # The nearest word to the answer is the question: *onion* itself. So it is usual to leave the three
-# given words out, and few papers say so loudly (Linzen 2016). Then the right word comes first:
+# given words out, and few papers say so loudly (Linzen 2016). Then *onions* comes first; other
+# questions fare better or worse:
 
 # %%
 for a, b, c in (("cups", "cup", "onion"), ("stirring", "stir", "bake"), ("fish", "salmon", "beef"),
@@ -635,7 +632,7 @@ style.bars({way: [rates[name][way] for name in RELATIONS] for way in rates["one,
 # a step from *stir* to *stirring* that other verbs share, now and then.
 
 # %% [markdown]
-# ### Exercise 4 · ●●● · 8 min
+# ### Exercise 4 · ●●● · 7 min
 # Write `analogy(table, a, b, c)`: the number of the row nearest, by cosine, to a − b + c, where
 # each row first goes to length one. The rows a, b and c are no answers.
 #

@@ -213,8 +213,8 @@ style.bars({way: [rates[name][way] for name in RELATIONS] for way in rates["more
 
 # %% [markdown]
 # Some steps are real directions here: from man to woman, from a country to its capital, from *big*
-# to *bigger*, arithmetic finds far more than nearness does. Plurals need none, as in ours. And for
-# days arithmetic does harm: Tuesday lies so near to Monday that it wins without it.
+# to *bigger*, arithmetic finds far more than nearness does. Plurals need none. And for days it
+# does harm: Tuesday lies so near to Monday that it is found without.
 
 # %% [markdown]
 # ## A rule that makes scandals
