@@ -323,7 +323,7 @@ style.dots(ax, [counts[name] for name in whole], list(whole.values()), ["food"] 
 style.name_dots(ax, [counts[name] for name in shown], [whole[n] for n in shown], shown, size=8)
 ax.set_xticks([200, 500, 1000, 2000], ["200", "500", "1,000", "2,000"])
 ax.set_xticks([], minor=True)
-ax.set_xlim(left=0.8 * min(counts[name] for name in whole))
+ax.set_xlim(left=0.75 * min(counts[name] for name in whole))
 style.finish(figure)
 
 # %% [markdown]
