@@ -94,13 +94,13 @@ def scatter(
     ax.set_ylabel(y_label)
     ax.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     if names:
+        ax.margins(x=0.09)  # room for the names at the sides
         name_dots(ax, xs, ys, names)
     return finish(figure)
 
 
 def name_dots(ax, xs, ys, names: Sequence[str], size: float = 6) -> None:
-    """Names beside points, each on the first of eight sides where it covers no other; in the
-    thick of a crowd, where there is none, on the right."""
+    """Names beside points, each on the one of eight sides where it covers the least of others."""
     ax.figure.draw_without_rendering()  # now the axes have their final place
     scale = 72 / ax.figure.dpi  # pixels to points
     points = [ax.transData.transform(xy) * scale for xy in zip(xs, ys, strict=True)]
@@ -110,15 +110,16 @@ def name_dots(ax, xs, ys, names: Sequence[str], size: float = 6) -> None:
         sides = [(x, y) for y in (-2, 3, -8) for x in (right, left)]
         sides += [(-wide / 2, y) for y in (4, -9)]
         boxes = [(px + x, py + y, px + x + wide, py + y + size) for x, y in sides]
-        free = [i for i, box in enumerate(boxes) if not any(overlap(box, t) for t in taken)]
-        best = free[0] if free else 0
+        covered = [sum(overlap(box, other) for other in taken) for box in boxes]
+        best = covered.index(min(covered))
         taken.append(boxes[best])
         ax.annotate(name, xy, sides[best], textcoords="offset points", fontsize=size)
 
 
-def overlap(a: tuple, b: tuple) -> bool:
-    """Whether two boxes (left, bottom, right, top) share ground."""
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def overlap(a: tuple, b: tuple) -> float:
+    """The ground that two boxes (left, bottom, right, top) share; 0 for none."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(wide, 0) * max(high, 0)
 
 
 def film(panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[str]):

@@ -524,7 +524,7 @@ print(f"kept {len(true & drawn)} of 5; over all foods {embedding.kept(vectors, o
 
 # %%
 maps = {"PCA": ours / ours.norm(dim=1).max()}
-for perplexity, seed in ((10, 0), (10, 1), (30, 0)):
+for perplexity, seed in ((15, 0), (15, 1), (30, 0)):
     maps[f"t-SNE {perplexity}, seed {seed}"] = embedding.tsne(vectors, perplexity, seed)
 style.film({name: flat.T.tolist() for name, flat in maps.items()}, families)
 
@@ -542,7 +542,7 @@ style.bars({"the five nearest": near, "the order of distances": far},
 # the table: what counts is measured there. The foods by t-SNE, with names:
 
 # %%
-style.scatter(*maps["t-SNE 10, seed 0"].T.tolist(), "", "", families,
+style.scatter(*maps["t-SNE 15, seed 0"].T.tolist(), "", "", families,
               "Foods by t-SNE: read who is near, not how far", kitchen.names(foods))  # fmt: skip
 
 # %% [markdown]

@@ -158,7 +158,7 @@ style.bars(scores, [f"{name}\n({len(labels)} words)" for name, labels in asked.i
 
 # %%
 vectors = every[[number[food.name] for food in foods]]
-flat = embedding.tsne(vectors, perplexity=10)
+flat = embedding.tsne(vectors, perplexity=30)
 style.scatter(*flat.T.tolist(), "", "", [food.family for food in foods],
               "Foods in SmolLM2's table, by t-SNE", kitchen.names(foods))  # fmt: skip
 
