@@ -510,12 +510,12 @@ EmbeddingMap(
 # for one food, then the package's for all.
 
 # %%
-true = set(embedding.neighbours(vectors, place["lemon"]))
+true = embedding.neighbours(vectors, place["lemon"])
 across = (ours - ours[place["lemon"]]).norm(dim=1)
-drawn = set(across.argsort()[1:6].tolist())
+drawn = across.argsort()[1:6].tolist()
 print("in the table:", [foods[i].name for i in true])
 print("on the map:  ", [foods[i].name for i in drawn])
-print(f"kept {len(true & drawn)} of 5; over all foods {embedding.kept(vectors, ours):.0%}")
+print(f"kept {len({*true} & {*drawn})} of 5; over all foods {embedding.kept(vectors, ours):.0%}")
 
 # %% [markdown]
 # t-SNE (van der Maaten & Hinton 2008) is made for the first question: it moves points about until
@@ -548,9 +548,9 @@ style.scatter(*maps["t-SNE 15, seed 0"].T.tolist(), "", "", families,
 # %% [markdown]
 # ## An island that is our own doing
 #
-# One island mixes families. Its foods have no token of their own: their directions are means of
-# pieces such as *c* or *ies*, and pieces are shared by everything. Claim, measured: who is spelled
-# in pieces lies beside others that are.
+# **Claim: foods that are spelled in pieces lie beside each other, whatever they are.** One island
+# mixes families. Its foods have no token of their own: their directions are means of pieces such as
+# *c* or *ies*, and many words share those.
 
 # %%
 pieces = [len(tokenizer.encode(f" {food.name}")) > 1 for food in foods]
@@ -567,7 +567,8 @@ for own, name in ((False, "one token"), (True, "in pieces")):
 # in as many dimensions, with the families' colours on it:
 
 # %%
-noise = torch.nn.functional.normalize(torch.randn_like(vectors), dim=1)
+noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(1))
+noise = torch.nn.functional.normalize(noise, dim=1)
 of_noise = {f"noise, t-SNE {p}": embedding.tsne(noise, p).T.tolist() for p in (2, 5, 10, 30)}
 style.film(of_noise, families)
 
