@@ -353,13 +353,19 @@ for name, pattern in {"with": PATTERN, "without": r"[^\n]*\n?"}.items():
     cut[name] = pieces(encoding, encoding.encode(line))
     several = [token for token in bpe.token_bytes if b" " in token.strip()]
     print(f"{name:>8}: {tokenization.bytes_per_token(encoding, held_out):.2f} bytes per token,",
-          f"{len(several)} tokens of several words {several[-4:]}")  # fmt: skip
+          f"{len(several)} tokens of several words")  # fmt: skip
 style.strips(cut)
 
 # %% [markdown]
-# Shorter, then! But the table fills up with scraps of phrases, and a word no longer has one number.
-# In how many disguises does *butter* come in held-out recipes? Here are the tokens that cover it, a
-# bar between two, and how often.
+# Shorter, then! But the table fills up with scraps of phrases. The longest of them: *(Saved without
+# its output, since the words are others'. Run the cell to see them.)*
+
+# %% tags=["source-text"]
+print(sorted(several, key=len)[-12:])
+
+# %% [markdown]
+# And a word no longer has one number. In how many disguises does *butter* come in held-out recipes?
+# Here are the tokens that cover it, a bar between two, and how often.
 
 
 # %%
