@@ -477,10 +477,9 @@ for name in ("gpt2", "o200k_base"):
 idioms = tokenization.idioms()
 mean = {name: sum(map(len, e.encode_ordinary_batch(idioms, num_threads=2))) / len(idioms)
         for name, e in encodings.items()}  # fmt: skip
-style.shares({f"Tokens of an idiom, mean of {len(idioms):,}": {n: (m, f"{m:.1f}")
-                                                               for n, m in mean.items()},
-              "Tokens in the table": {n: (e.n_vocab, f"{e.n_vocab:,}")
-                                      for n, e in encodings.items()}})  # fmt: skip
+table = {name: (e.n_vocab, f"{e.n_vocab:,}") for name, e in encodings.items()}
+tokens = {name: (n, f"{n:.1f}") for name, n in mean.items()}
+style.shares({f"Tokens an idiom, mean of {len(idioms):,}": tokens, "Ids in the table": table})
 
 # %% [markdown]
 # ### Exercise 3 · ●○○ · 4 min
