@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import islice
 
 import regex
@@ -155,6 +156,7 @@ def mask(text: str) -> str:
     return text
 
 
+@lru_cache(20_000)  # a pile: several filters ask for the same text
 def mend(text: str) -> str:
     """Every line without holes, notices and personal data; code keeps its indentation."""
     lines = mask(drop_notices(text)).split("\n")
@@ -294,7 +296,8 @@ class Outcome:
     twin: int | None = None
 
 
-def suitable(pages: Iterable[Page], rules: Sequence[Rule] = GOPHER + C4, limit: float = 0.05):
+@cache
+def suitable(pages: tuple[Page, ...], rules: tuple[Rule, ...] = GOPHER + C4, limit: float = 0.05):
     """source -> the rules that throw out at most a share `limit` of its real pages.
 
     Only a look at a source tells which rules suit it: none of them was made for all text.

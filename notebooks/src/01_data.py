@@ -1,17 +1,17 @@
 # ---
 # jupyter:
 #   llmlab:
-#     minutes: 30
-#     budget_s: 90
+#     minutes: 40
+#     budget_s: 180
 # ---
 
 # %% [markdown]
 # # 01 Data: what a model will become
 #
-# **You will be able to** turn a raw pile of text into a training mixture: get it, clean it, find
-# its twins, split it and balance it, and say what each step is good for.
+# **You will be able to** turn a raw pile of text into a training mixture: get it, clean it, label
+# it, check every filter, balance it, and say from a measurement whether that was worth it.
 #
-# *30 minutes. Needs: a laptop. Each notebook runs alone.*
+# *40 minutes. Needs: a laptop. Each notebook runs alone.*
 
 # %%
 import llmlab
@@ -19,22 +19,36 @@ import llmlab
 lab = llmlab.setup()
 
 # %% [markdown]
+# ## What LLaMA has read
+#
+# **Claim: a model becomes what it reads, and somebody chose that.** The first LLaMA read 1.4
+# trillion tokens from seven sources (Touvron et al. 2023, table 1). Left, each source's share;
+# right, how often it was read. Which sources are good and scarce, which plentiful?
+
+# %%
+from llmlab import figures as style
+from llmlab.widgets.mixture_sliders import LLAMA_TABLE
+
+style.shares({
+    "Share of the tokens, %": {name: (s, f"{s:g} %") for name, (s, _) in LLAMA_TABLE.items()},
+    "Times each was read": {name: (e, f"{e:.2f} ×") for name, (_, e) in LLAMA_TABLE.items()},
+})  # fmt: skip
+
+# %% [markdown]
 # ## Getting
 #
 # **Claim: a source is a file with a name, a hash and a licence.** What the series reads came with
-# the set-up, each file checked against its hash. What our own model will read:
+# the set-up, each file checked against its hash.
 
 # %%
-from llmlab.artifacts import data_dir
-from llmlab.sources import source_path, sources
+from llmlab.sources import sources
 
-known = sources()
 for name in lab.profile.sources:
-    print(f"{name:>12}  {known[name].title}\n{'':>12}  {known[name].licence}")
+    print(f"{name:>12}  {sources()[name].title}\n{'':>12}  {sources()[name].licence}")
 
 # %% [markdown]
-# One look at the pile before anything else: the beginning of one document from each source.
-# *(Saved without its output, since the words are others'. Run the cell to see it.)*
+# The beginning of one document from each. *(Saved without its output, since the words are others'.
+# Run the cell to see it.)*
 
 # %% tags=["source-text"]
 from llmlab.stages import data
@@ -46,15 +60,46 @@ for name in lab.profile.sources:
     print(f"--- {name}: {len(documents):,} documents\n{text[:300]}\n")
 
 # %% [markdown]
-# ## Cleaning
+# ## A raw pile
 #
-# Real text has holes where formulas and links stood. Here is an ingredient list of our own,
-# dirtied the way the source is. Three patterns mend it; the package has the same ones.
+# The web does not come so tidy. So we make a pile as a crawler would bring it: these documents as
+# they are, and among them dirt that *we* planted: menus, search-word stuffing, adverts, other
+# languages, copies, invented people, and pages of the exam. Since we know what is dirt, every
+# filter can be marked.
+
+# %%
+from llmlab.stages.pile import PLANTED, raw_pile
+
+pile = raw_pile(lab.profile.sources)
+counts = pile.counts()
+groups = [group for group in (*lab.profile.sources, *PLANTED) if counts[group]]
+figure, ax = style.axes(f"A pile of {len(pile.pages):,} pages", width=7.6, height=3)
+colours = [style.COLOURS[0 if g in lab.profile.sources else 1] for g in groups]
+drawn = ax.barh(groups, [counts[g] for g in groups], color=colours)
+ax.bar_label(drawn, [f"{counts[g]:,}" for g in groups], padding=3, fontsize=8)
+ax.invert_yaxis()
+ax.set_xlabel("pages: real ones above (blue), planted ones below (orange)")
+style.finish(figure)
+
+# %% [markdown]
+# What we planted in our own words, so that it can be shown here:
+
+# %%
+for kind in ("menu", "stuffing", "advert"):
+    page = next(page for page in pile.pages if page.planted == kind)
+    print(f"{kind:>10}: {' / '.join(page.text.split(chr(10)))[:150]} ...")
+for kind in ("notices", "private"):
+    page = next(page for page in pile.pages if page.inserted == kind)
+    print(f"{kind:>10}: {page.inserts[0]}")
+
+# %% [markdown]
+# ## Cleaning, line by line
+#
+# Real text has dirt of its own: holes where formulas and links stood. Here are lines of our own,
+# dirtied as the source is. Three patterns mend them; the package has the same ones.
 
 # %%
 import re
-
-from llmlab.stages.data import clean
 
 dirty = (
     "3 cups sweet corn ( ), drained",
@@ -65,43 +110,118 @@ for line in dirty:
     mended = re.sub(r"<ref.*?(</ref>|/>|$)", "", line).replace("\xa0", " ")
     mended = re.sub(r"\(\s*[/,;]*\s*\)", "", mended)
     mended = re.sub(r"\s+", " ", re.sub(r"\s+([,.;:)])", r"\1", mended)).strip()
-    assert mended == clean(line)
+    assert mended == data.clean(line)
     print(f"{line!r:>38}  ->  {mended!r}")
 
 # %% [markdown]
-# How much of the real source is like that? The count is saved; the lines themselves are not,
-# since the words are others'.
+# Two more things go line by line: what a website says about itself (C4's list: cookies,
+# JavaScript, privacy policy, …), and personal data, which is masked. How much of what we planted is
+# really gone, and how much is masked where we planted nothing?
 
 # %%
-import json
+from llmlab.stages import cleaning
 
-folder = source_path("recipes")
-house_file = data_dir() / "house" / "recipes.json"
-path = next(folder.rglob("recipes_en-us.json")) if folder else house_file
-raw = [line for entry in json.loads(path.read_text("utf-8")).values()
-       for line in (*entry["ingredients"], *entry["steps"])]  # fmt: skip
-changed = [line for line in raw if clean(line) != line]
-print(f"{len(changed):,} of {len(raw):,} lines change: {len(changed) / len(raw):.1%}")
-
-# %% tags=["source-text"]
-for line in sorted(changed, key=lambda line: len(clean(line)) - len(line))[:40:8]:
-    print(f"{line[:200]}\n  -> {clean(line)[:200]}\n")
+print(cleaning.mask("Ask Ada on (555) 555-0142 or ada@example.org, from 192.0.2.7"))
+texts = [cleaning.mend(page.text) for page in pile.pages]
+for kind in ("notices", "private"):
+    lines = [(line, text) for page, text in zip(pile.pages, texts, strict=True)
+             for line in page.inserts if page.inserted == kind]  # fmt: skip
+    gone = sum(line not in text for line, text in lines)
+    print(f"{kind:>10}: {gone} of {len(lines)} planted lines are gone or masked")
+untouched = [text for page, text in zip(pile.pages, texts, strict=True) if not page.inserts]
+masked = sum(any(f"<{kind}>" in text for kind in cleaning.PRIVATE) for text in untouched)
+print(f"masked in {masked} of {len(untouched):,} pages that hold none of ours")
 
 # %% [markdown]
-# ## Twins
+# A list of words catches the notices it was made for, and no other. So it is with all rules.
+
+# %% [markdown]
+# ## Rules: Gopher and C4
 #
-# **Claim: near-copies can be found by counting.** They waste training, and they leak the test into
-# it. Cut each text into runs of three words; two texts are twins when they share most of them. Two
-# of our own recipes are twins on purpose:
+# **Claim: simple rules about form find most of the dirt.** DeepMind's Gopher (Rae et al. 2021)
+# keeps pages of 50 words or more, with few bullets, real words, and at least two *stop words*. C4
+# (Raffel et al. 2020) wants lines that end like sentences. The first idea, by hand:
 
 # %%
-house = data.read_recipes(house_file)
-texts = [recipe.text() for recipe in house]
+lines = ("Stir the soup, and serve it with bread.", "Die Suppe umrühren und servieren.",
+         "buy now buy now cheap pans buy now")  # fmt: skip
+for line in lines:
+    words = re.findall(r"\w+", line.lower())
+    found = sorted(cleaning.STOP_WORDS & set(words))
+    assert (len(found) < 2) == cleaning.few_stop_words(line)
+    print(f"{line:<42} {found}")
+
+# %% [markdown]
+# ### Exercise 1 · ●○○ · 5 min
+# Write `passes(text)`: Gopher's rule. True where a text has at least two *different* words of
+# `STOP_WORDS`, whatever their case.
+#
+# <details><summary>Hint</summary>
+#
+# `re.findall(r"\w+", text)` gives the words without commas. What two sets share is `a & b`.
+#
+# </details>
+
+# %%
+from llmlab.classroom import check
+from llmlab.stages.cleaning import STOP_WORDS
 
 
-def runs(text):
+def passes(text):
+    ### BEGIN SOLUTION
+    return len(STOP_WORDS & set(re.findall(r"\w+", text.lower()))) >= 2
+    ### END SOLUTION
+
+
+check("01.stop_words", passes)
+
+# %% [markdown]
+# ## Every rule against every kind of page
+#
+# Twelve rules of the two papers, each over the whole pile. A number is the share of a kind of
+# pages that a rule throws out: to the right of the line it should be high, to the left of it every
+# page is a loss. Look at the left half first. What do the rules think of recipes?
+
+# %%
+by_kind = {}
+for page, text in zip(pile.pages, texts, strict=True):
+    by_kind.setdefault(page.planted or page.source, []).append(text)
+rules = cleaning.GOPHER + cleaning.C4
+shares = [[sum(map(r.breaks, by_kind[g])) / len(by_kind[g]) for g in groups] for r in rules]
+names = [f"{'Gopher' if r in cleaning.GOPHER else 'C4'}: {r.name}" for r in rules]
+figure = style.heat(shares, names, groups, "Share of pages that each rule throws out")
+figure.axes[0].axvline(len(lab.profile.sources) - 0.5, color="black", linewidth=2)
+figure
+
+# %% [markdown]
+# **No rule is for all text.** C4's lines would throw out nearly every recipe, since an ingredient
+# is no sentence; Python hardly passes at all. Both were made for prose. Gopher's authors knew: they
+# ran their rules over web pages alone. So we take for each source those that cost it 5 % at the
+# most.
+
+# %%
+suitable = cleaning.suitable(pile.pages)
+for source, chosen in suitable.items():
+    left_out = [rule.name for rule in rules if rule not in chosen]
+    print(f"{source:>12}: {len(chosen):>2} rules, without: {', '.join(left_out) or 'none'}")
+
+# %% [markdown]
+# ## Copies
+#
+# **Claim: near-copies are found by counting.** They waste training, and they carry the exam into
+# it. Equal texts have equal hashes. For the others, cut each text into runs of three words: copies
+# share most of them. Two of our own recipes are copies on purpose.
+
+# %%
+from llmlab.artifacts import data_dir
+
+house = data.read_recipes(data_dir() / "house" / "recipes.json")
+own = [recipe.text() for recipe in house]
+
+
+def runs(text, n=3):
     words = re.findall(r"\w+", text.lower())
-    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
+    return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
 def jaccard(a, b):
@@ -109,15 +229,14 @@ def jaccard(a, b):
     return len(runs(a) & runs(b)) / len(runs(a) | runs(b))
 
 
-print(sorted(runs(texts[0]))[:3], "...")
 for other in (1, 23, 2):
-    print(f"{house[0].title} / {house[other].title}: {jaccard(texts[0], texts[other]):.2f}")
+    print(f"{house[0].title} / {house[other].title}: {jaccard(own[0], own[other]):.2f}")
 
 # %% [markdown]
 # ## MinHash: a text in 64 numbers
 #
-# Comparing all with all is too slow. Hash every run in 64 ways and keep the smallest value of
-# each: two texts agree in a place exactly as often as their runs overlap.
+# To compare all pages with all is too slow. Hash every run in 64 ways and keep the smallest value
+# of each: two texts agree in a place exactly as often as their runs overlap.
 
 # %%
 import random
@@ -127,7 +246,7 @@ import zlib
 def signature(text, n=64):
     draw = random.Random(0)
     hashes = [(draw.getrandbits(64) | 1, draw.getrandbits(64)) for _ in range(n)]
-    numbers = [zlib.crc32(" ".join(run).encode()) for run in runs(text)]
+    numbers = [zlib.crc32(run.encode()) for run in runs(text)]
     return [min((a * x + b) % 2**64 for x in numbers) for a, b in hashes]
 
 
@@ -135,156 +254,367 @@ def agreement(a, b):
     return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
 
 
-by_hand = agreement(signature(texts[0]), signature(texts[1]))
-package = agreement(data.minhash(texts[0]), data.minhash(texts[1]))
-print(f"counted {jaccard(texts[0], texts[1]):.2f}, by hand {by_hand:.2f}, package {package:.2f}")
+by_hand = agreement(signature(own[0]), signature(own[1]))
+package = agreement(data.minhash(own[0]), data.minhash(own[1]))
+print(f"counted {jaccard(own[0], own[1]):.2f}, by hand {by_hand:.2f}, package {package:.2f}")
 for estimate in (by_hand, package):
-    assert abs(estimate - jaccard(texts[0], texts[1])) < 0.25
+    assert abs(estimate - jaccard(own[0], own[1])) < 0.25
 
 # %% [markdown]
-# The package compares only texts that agree in a whole band of their numbers. On our own recipes
-# it finds what counting finds:
+# Cut the 64 numbers into bands of r: only texts that agree in a *whole* band are ever compared.
+# That is locality-sensitive hashing (LSH). How likely is a pair to be looked at? A steep S, and r
+# says where it climbs.
 
 # %%
-pairs = {i for i in range(len(texts)) for j in range(i) if jaccard(texts[i], texts[j]) >= 0.5}
-assert data.twins(texts) == pairs
-print("goes:", [house[i].title for i in pairs])
+similar = [i / 50 for i in range(51)]
+style.lines(
+    {f"{64 // r} bands of {r}": (similar, [1 - (1 - s**r) ** (64 // r) for s in similar])
+     for r in (2, 4, 8)},
+    "Jaccard similarity of a pair", title="How likely a pair is compared", per_cent=True,
+)  # fmt: skip
 
 # %% [markdown]
-# ## The whole pile
+# The library `datasketch` does the same for the whole pile. On our own recipes it must find what
+# counting finds; on the pile, what we planted.
+
+# %%
+pairs = {i for i in range(len(own)) for j in range(i) if jaccard(own[i], own[j]) >= 0.5}
+assert set(cleaning.near_copies(own)) == pairs == data.twins(own)
+exact, near = cleaning.exact_copies(texts), cleaning.near_copies(texts)
+for kind, found in (("exact copy", exact), ("near copy", near)):
+    planted = {i for i, page in enumerate(pile.pages) if page.planted == kind}
+    print(f"{kind}: {len(planted & set(found))} of {len(planted)} planted ones found")
+real = [i for i in near if not pile.pages[i].planted]
+print(f"and {len(real)} real pages that nearly repeat another real page")
+
+# %% [markdown]
+# ## Leaks
 #
-# Read, cleaned, freed of twins, split. Python's own library leads in twins: code repeats itself.
+# **Claim: a model that has read the exam gets marks that mean nothing.** The usual search: does a
+# page share a run of n words with any exam text? GPT-3's authors took 13 (Brown et al. 2020,
+# appendix C).
+
+# %% [markdown]
+# ### Exercise 2 · ●●○ · 8 min
+# Write `leaks(text, exam, n)`: True where the text shares a run of n words with any text of the
+# list `exam`. Case and commas do not count.
+#
+# <details><summary>Hint</summary>
+#
+# The function `runs(text, n)` above gives the set of all runs of n words.
+#
+# </details>
+
 
 # %%
+def leaks(text, exam, n):
+    ### BEGIN SOLUTION
+    return any(runs(text, n) & runs(asked, n) for asked in exam)
+    ### END SOLUTION
+
+
+check("01.leaks", leaks)
+
+# %% [markdown]
+# Which n is right for a cookbook? Short runs accuse the innocent, since "preheat the oven to" is
+# nobody's property; long ones let leaks go. Precision and recall, by n:
+
+# %%
+exam = [*pile.leaked, *(text for asked in pile.exam.values() for text in asked)]
+leaked = {i for i, page in enumerate(pile.pages) if page.planted == "leak"}
+lengths = (6, 8, 10, 13, 16, 20, 25, 30, 40)
+found = [set(cleaning.leaks(texts, exam, n)) for n in lengths]
+marks = [cleaning.precision_recall(f, leaked) for f in found]
+style.lines(
+    {"precision": (lengths, [p for p, _ in marks]), "recall": (lengths, [r for _, r in marks])},
+    "n, words in a row", title="A page shares n words in a row with the exam", per_cent=True,
+)  # fmt: skip
+
+# %% [markdown]
+# Some of the innocent are not: a real page that repeats half of an exam recipe is a leak that
+# nobody planted. From here on n is what the package uses:
+
+# %%
+shown = [(n, p, r) for n, (p, r) in zip(lengths, marks, strict=True) if n in (13, cleaning.LEAK)]
+for n, p, r in shown:
+    print(f"n = {n}: of the pages found {p:.0%} were planted; of the planted ones {r:.0%} found")
+
+# %% [markdown]
+# ## Labelling
+#
+# No rule of form sees an advert: its sentences are perfect. What is worth reading is a judgement,
+# so somebody must judge. Here are pages that no rule threw out. Label a few: *would you want an
+# assistant to learn from this?* (Your labels are kept; the pages' words are others', so the saved
+# notebook only counts.)
+
+# %%
+from llmlab.widgets.labeller import Labeller
+
+places = cleaning.to_label(pile)
+sample = [texts[i] for i in places]
+labeller = Labeller(sample, lab.runs / "labels.json")
+labeller
+
+# %% [markdown]
+# So that nobody must click 300 times, ready labels come with the pile; yours overrule them. From
+# them a classifier learns which words tell: logistic regression on word counts, as GPT-3's filter
+# was. First by hand, on four pages of three words:
+
+# %%
+import torch
+
+vocabulary = "salt", "oven", "order"
+pages = torch.tensor([[2.0, 1, 0], [1, 2, 0], [0, 1, 2], [0, 0, 1]])  # (pages, words): counts
+worth = torch.tensor([1.0, 1, 0, 0])
+weights = torch.zeros(3, requires_grad=True)
+for _ in range(100):
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(pages @ weights, worth)
+    (gradient,) = torch.autograd.grad(loss, weights)
+    weights = (weights - gradient).detach().requires_grad_()
+print({word: round(w.item(), 1) for word, w in zip(vocabulary, weights, strict=True)})
+
+# %% [markdown]
+# Then by scikit-learn, on the 300: half teach it, half examine it. These words tell most.
+
+# %%
+ready = {k: cleaning.is_worth_reading(pile.pages[i]) for k, i in enumerate(places)}
+labels = list((ready | labeller.labels).values())
+quality = cleaning.quality_model(sample[::2], labels[::2])
+guesses = quality.predict(sample[1::2])
+right = sum(g == label for g, label in zip(guesses, labels[1::2], strict=True))
+print(f"{len(labeller.labels)} labels by hand; right on {right} of {len(guesses)} others")
+weight = quality[-1].coef_[0]
+order = weight.argsort()
+words = quality[0].get_feature_names_out()
+print("worth reading:", ", ".join(words[order[:-13:-1]]))
+print("not worth it: ", ", ".join(words[order[:12]]))
+
+# %% [markdown]
+# ## Checking
+#
+# **Claim: a filter that nobody has checked is a rumour.** Two questions: of what it removed, how
+# much was dirt (*precision*)? Of the dirt, how much did it remove (*recall*)? Each alone is easy:
+# remove nothing, or everything.
+
+# %% [markdown]
+# ### Exercise 3 · must · ●●○ · 8 min
+# Write `quality_of(removed, dirt)`: precision and recall of a filter, from two sets of pages. A
+# filter that removed nothing has precision 1; where there is no dirt, recall is 1.
+#
+# <details><summary>Hint</summary>
+#
+# Both shares have the same numerator, `removed & dirt`. They differ in what it is divided by.
+#
+# </details>
+
+
+# %%
+def quality_of(removed, dirt):
+    ### BEGIN SOLUTION
+    right = len(removed & dirt)
+    precision = right / len(removed) if removed else 1.0
+    recall = right / len(dirt) if dirt else 1.0
+    return precision, recall
+    ### END SOLUTION
+
+
+check("01.precision", quality_of)
+
+# %% [markdown]
+# Now the whole way: mended lines, then five filters, one after the other. Each is marked on the
+# pages that came as far as to it.
+
+# %%
+quality = cleaning.quality_model(sample, labels)
+outcomes = cleaning.clean_pile(pile, quality)
+scores = cleaning.scores(outcomes)
+lab.report("data", {"filters": scores})
+style.bars(
+    {"precision": [p for p, _ in scores.values()], "recall": [r for _, r in scores.values()]},
+    list(scores), "Each filter against what we planted",
+)  # fmt: skip
+
+# %% [markdown]
+# The full marks of the classifier flatter it: our adverts are all from one pen. And the rules cost
+# real pages, stubs above all. Numbers are no excuse for not looking: walk through what each filter
+# removed and why. Are the "mistakes" of the copies' filter really mistakes? *(The saved notebook
+# has the counts alone.)*
+
+# %%
+from llmlab.widgets.cleaning_view import CleaningView, Document, Filter, with_twin
+
+documents = []
+for outcome in outcomes:
+    about = f"{outcome.page.source}, {outcome.page.planted or 'real'}"
+    document = Document(outcome.text, about, outcome.removed_by or None, outcome.why)
+    if outcome.twin is not None:
+        document = with_twin(document, outcomes[outcome.twin].text)
+    documents.append(document)
+CleaningView([Filter(f.name, f.about) for f in cleaning.FILTERS], documents)
+
+# %% [markdown]
+# ## Balancing
+#
+# **Claim: a mixture is a choice.** By size, the plentiful drowns the good. *Temperature* softens
+# that: a source of n tokens gets a share in proportion to nᵅ. At α = 1 all is as it lies there, at
+# α = 0 every source counts the same.
+
+# %% [markdown]
+# ### Exercise 4 · ●●○ · 6 min
+# Write `mix(sizes, alpha)`: a dictionary, source → share. `sizes` is source → tokens.
+#
+# <details><summary>Hint</summary>
+#
+# First all powers, then their sum, then divide. Shares sum to 1.
+#
+# </details>
+
+
+# %%
+def mix(sizes, alpha):
+    ### BEGIN SOLUTION
+    powers = {name: size**alpha for name, size in sizes.items()}
+    return {name: power / sum(powers.values()) for name, power in powers.items()}
+    ### END SOLUTION
+
+
+check("01.temperature", mix)
+
+# %% [markdown]
+# Our own line's sources, cleaned, freed of twins and split, and how many tokens each has. The
+# slow-cooked model read them by weights chosen by hand, and *cards* besides, which are made from
+# the recipes without end. Move the sliders: what must be read too often to fill half of the
+# mixture?
+
+# %%
+import math
+
+from llmlab.stages.report import shipped_log
+from llmlab.widgets.mixture_sliders import MixtureSliders
+
 figures = data.run(lab)
 lab.report("data", figures)
 corpus = data.load_corpus(lab.profile.sources)
-print(f"{'source':>12}{'documents':>11}{'twins':>7}{'MB':>7}{'training':>10}{'held out':>10}")
-for name, row in [*corpus.figures.items(), ("together", figures)]:
-    print(f"{name:>12}{row['documents']:>11,}{row['twins']:>7}{row['bytes'] / 1e6:>7.1f}"
-          f"{row['training_documents']:>10,}{row['held_out_documents']:>10,}")  # fmt: skip
+encoding = lab.tokenizer().to_tiktoken()
+own_texts = {"recipes": [r.text() for r in corpus.recipes], **corpus.texts}
+sizes = {name: sum(map(len, encoding.encode_ordinary_batch(documents, num_threads=2)))
+         for name, documents in own_texts.items()}  # fmt: skip
+read = shipped_log(lab, "base")["tokens"]
+MixtureSliders({**sizes, "cards": math.inf}, read, lab.profile.mixture,
+               sample=lambda name: own_texts[name][0] if name in own_texts else "")  # fmt: skip
+
+# %%
+mixture = lab.profile.mixture
+whole = sum(sizes.values())
+columns = {alpha: {n: s**alpha for n, s in sizes.items()} for alpha in (1, 0.5, 0)}
+for name, size in sizes.items():
+    by_alpha = [f"{c[name] / sum(c.values()):6.1%} at α = {a:g}" for a, c in columns.items()]
+    print(f"{name:>12} {size / 1e6:5.2f} M  {'  '.join(by_alpha)}  ours {mixture[name]:.0%}, "
+          f"read {mixture[name] * read / size:.1f} ×")  # fmt: skip
 
 # %% [markdown]
-# Titles of twins that went, with the recipe each is a twin of. *(Saved without its output: the
-# words are others'.)*
-
-# %% tags=["source-text"]
-recipes, _ = data.read_source("recipes")
-marks = [data.minhash(recipe.text()) for recipe in recipes]
-for i in sorted(data.twins([recipe.text() for recipe in recipes]))[:8]:
-    j = max(range(i), key=lambda j: agreement(marks[i], marks[j]))
-    print(f"{recipes[i].title:>40}  =  {recipes[j].title}  ({agreement(marks[i], marks[j]):.0%})")
-
-# %% [markdown]
-# ## The split cannot leak
+# ## Does it pay?
 #
-# Twins go *before* the split, and a document's own hash decides on which side it falls: it stays
-# there for ever, whatever is added later. The check: how near does any held-out recipe come to a
-# training recipe?
+# The only question that counts. The same small model reads the same number of tokens from the pile:
+# as it is; without what rules and classifier removed; without copies and leaks; and balanced. Three
+# seeds each, made beforehand by `python -m llmlab study cleaning`. All take the same exam of clean,
+# unseen documents, in bits per byte: lower is better. Guess first: which step helps most?
+
+# %%
+from llmlab.studies import load_study, run_point, values
+
+kept = load_study("cleaning")
+panels = [*(f"{name}_bpb" for name in ("recipes", "encyclopedia", "leaked"))]
+style.trials(
+    {name.removesuffix("_bpb"): values(kept, name) for name in panels},
+    "Bits per byte on held-out text, three seeds each",
+)
+
+# %%
+for name in panels:
+    means = {arm: sum(v) / len(v) for arm, v in values(kept, name).items()}
+    print(f"{name:>17}", "  ".join(f"{arm} {mean:.3f}" for arm, mean in means.items()))
+
+# %% [markdown]
+# So cleaning pays for everything, balance pays for what you want and costs the rest, and to remove
+# copies pays nothing *here*: no edition is read even once in whole. It pays when text is read again
+# and again (Lee et al. 2022). But look at the leaked recipes: as hard as the others, and yet easier
+# for the editions that hold them. That is the exam, read in advance:
+
+# %%
+clean, leaked = (values(kept, f"{name}_bpb") for name in ("recipes", "leaked"))
+for arm in kept["arms"]:
+    gaps = [b - a for a, b in zip(clean[arm], leaked[arm], strict=True)]
+    print(f"{arm:>13}: leaked recipes are harder by {sum(gaps) / len(gaps):.3f} "
+          f"({min(gaps):.3f} to {max(gaps):.3f})")  # fmt: skip
+
+# %% [markdown]
+# One of these points, now, on your machine: the balanced edition, in about a minute. It must fall
+# near the seeds of its column.
+
+# %%
+point = run_point(lab, "cleaning", "balanced", 1)
+before = clean["balanced"]
+print(f"recipes: here {point['recipes_bpb']:.3f}, kept {min(before):.3f} to {max(before):.3f}")
+
+# %% [markdown]
+# ## What our own model reads
+#
+# The line's corpus had its twins removed *before* the split, and a document's own hash decides on
+# which side it falls, for ever. The check: how near does any held-out recipe come to a training
+# recipe?
 
 # %%
 import numpy as np
 
 training = np.stack([data.minhash(recipe.text()) for recipe in corpus.recipes])  # (recipes, 64)
 nearest = [(training == data.minhash(r.text())).mean(1).max() for r in corpus.held_out]
+print(f"{figures['documents']:,} documents, {figures['twins']} twins removed")
 print(f"{len(corpus.held_out)} held out of {len(corpus.held_out) + len(corpus.recipes):,} recipes")
 print(f"overlap with the nearest training recipe: mean {np.mean(nearest):.2f}, "
       f"greatest {max(nearest):.2f}")  # fmt: skip
 assert max(nearest) < 0.5
 
 # %% [markdown]
-# ## Balancing
-#
-# **Claim: a mixture is a choice.** Sources are not read as they lie there. What the slow-cooked
-# model has read, by the weights of our mixture, makes *epochs*: how often each source was read.
-# Cards are made from the recipes, without end.
-
-# %%
-from llmlab.stages.report import shipped_log
-
-encoding = lab.tokenizer().to_tiktoken()
-read = shipped_log(lab, "base")["tokens"]
-mixture, epochs, table = lab.profile.mixture, {}, ""
-for name, documents in {"recipes": [r.text() for r in corpus.recipes], **corpus.texts}.items():
-    size = sum(map(len, encoding.encode_ordinary_batch(documents, num_threads=2)))
-    epochs[name] = mixture[name] * read / size
-    table += f"{name:>12}{size / 1e6:7.2f} M tokens there{mixture[name] * read / 1e6:7.2f} M read\n"
-print(table)
-
-# %% [markdown]
-# LLaMA's mixture for 1.4 T tokens (Touvron et al. 2023, table 1) beside ours. The good and scarce
-# is read more than once, the plentiful not even once.
-
-# %%
-from llmlab import figures as style
-
-LLAMA = {"CommonCrawl": (67.0, 1.10), "C4": (15.0, 1.06), "GitHub": (4.5, 0.64),
-         "Wikipedia": (4.5, 2.45), "books": (4.5, 2.23), "ArXiv": (2.5, 1.06),
-         "StackExchange": (2.0, 1.03)}  # fmt: skip
-OURS = {name: (100 * w, epochs.get(name)) for name, w in mixture.items()}
-style.shares({
-    title: {name: (share, f"{share:g} %" + (f", read {times:.1f} ×" if times else ", ever new"))
-            for name, (share, times) in parts.items()}
-    for title, parts in (("LLaMA: share of tokens", LLAMA), ("Ours", OURS))
-})  # fmt: skip
-
-# %% [markdown]
-# ## The same recipe, told in many ways
-#
-# What is read so often must not be learned by heart. So recipes come in many layouts, and half of
-# the time foods are swapped inside their families, in title, list and steps alike. One of our own,
-# with many swaps (some are silly; that is the price):
+# What is read so often must not be learned by heart. So recipes come in many layouts, with foods
+# swapped inside their families in title, list and steps alike (some swaps are silly; that is the
+# price), and as short cards. One of our own:
 
 # %%
 rows = data.Mixture(corpus, encoding, mixture, lab.seed)
-template = data.Template.of(house[4])
-for seed in (3, 18, 7):
+template, card = data.Template.of(house[4]), house[4].card()
+for seed in (3, 18):
     rng = random.Random(seed)
-    page = data.recipe_layout(template.swapped(rng, 0.7), rng)
-    print(page[:260].rstrip(), "...\n" + "-" * 60)
-
-# %% [markdown]
-# ## Why: so that looking back pays
-#
-# No memory of this recipe tells which foods come next; only the lines above do. And so it is with
-# *cards*, the short pages that an assistant's answers will grow from: what must be written at the
-# end stands above it.
-
-# %%
-rng = random.Random(0)
-rates = (0, rows.swap_rate)  # half of the time no swaps at all
-pages = [data.recipe_layout(template.swapped(rng, rng.choice(rates)), rng) for _ in range(1000)]
-print(f"{len(pages)} times one recipe: {len(set(pages))} different pages\n")
-card = house[4].card()
+    print(data.recipe_layout(template.swapped(rng, 0.7), rng)[:200].rstrip(), "...\n" + "-" * 60)
 for seed in (2, 10, 8, 9):
     rng = random.Random(seed)
-    print(data.card_layout(card.swapped(rng, 0.7), rng))
+    print(data.card_layout(card.swapped(rng, 0.7), rng), end="")
 
 # %% [markdown]
-# ## A batch
-#
-# Documents, shuffled, each closed by `<|end|>`, then cut into rows. This is all that pretraining
-# ever sees. *(The row's text is saved without its output: the words are others'.)*
+# No memory tells which foods come next in such a text; only the lines above do. The model will
+# have to *look back*, and that is the habit an assistant lives on. Last step: documents, shuffled,
+# each closed by `<|end|>`, then cut into rows. This is all that pretraining ever sees.
 
 # %%
 batch = rows.batch(0, lab.profile.pretraining_batch, lab.profile.seq_len)
 print(f"{list(batch.shape)}: rows, and one id more than the model reads, to have a next one")
 
-# %% tags=["source-text"]
-print(encoding.decode(batch[0].tolist()))
-
 # %% [markdown]
 # ## Recap
 #
-# Clean, free of twins, split by hash, balanced by weight, and shaped so that the right habit is
-# the easy one. Nothing later can give a model what its data did not.
+# Get with hash and licence; mend lines; rules that suit the source; copies by shared runs; leaks
+# by longer ones; labels where no rule can judge; precision and recall for each; a mixture by
+# choice; and a small training that says whether it paid. Nothing later can give a model what its
+# data did not.
 #
-# **At full size** a profile names larger sources; every step stays the same.
+# **At full size** a profile names larger sources; every step stays the same. The pipeline as a
+# `datatrove` job, with HTML, languages and personal data: [01b](extra/01b_pipeline.ipynb).
 
 # %% [markdown]
-# **Further reading**: Broder 1997, *On the resemblance and containment of documents*; Lee et al.
-# 2022, *Deduplicating Training Data Makes Language Models Better*; Touvron et al. 2023, *LLaMA:
-# Open and Efficient Foundation Language Models*; Muennighoff et al. 2023, *Scaling
-# Data-Constrained Language Models*.
+# **Further reading**: Rae et al. 2021, *Scaling Language Models: Methods, Analysis & Insights from
+# Training Gopher*; Raffel et al. 2020, *Exploring the Limits of Transfer Learning* (C4); Lee et al.
+# 2022, *Deduplicating Training Data Makes Language Models Better*; Broder 1997, *On the resemblance
+# and containment of documents*; Muennighoff et al. 2023, *Scaling Data-Constrained Language
+# Models*; Penedo et al. 2024, *The FineWeb Datasets*.
 #
 # [Next: 02 Tokenization](02_tokenization.ipynb)
