@@ -227,11 +227,12 @@ def source_path(name: str) -> Path | None:
 
 
 def _named(names: list[str] | None) -> list[Source]:
-    """The sources of these names, or all."""
+    """The sources of these names, or all but those of the extra notebooks, which are large."""
     known = sources()
+    usual = [name for name, source in known.items() if source.profiles != ("extra",)]
     if unknown := [name for name in names or () if name not in known]:
         raise LabError(f"No source is called {unknown[0]!r}; there are {', '.join(known)}.")
-    return [known[name] for name in names or known]
+    return [known[name] for name in names or usual]
 
 
 def fetch_all(names: list[str] | None = None, progress: Callable[[str], None] = _say) -> list[dict]:

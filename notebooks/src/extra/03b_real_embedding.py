@@ -27,10 +27,12 @@ lab = llmlab.setup()
 # unpacked and never run. Two things in it concern us: the table, and the tokens that it is for.
 
 # %%
+from llmlab.sources import sources
 from llmlab.stages import embedding
 
 real, tokens = embedding.smollm2()  # (V, dim) in fp32, and V tokens
-print(f"{embedding.SMOLLM2.title}; {embedding.SMOLLM2.licence}, {embedding.SMOLLM2.credit}")
+smollm2 = sources()["smollm2"]
+print(f"{smollm2.title}; {smollm2.licence}, {smollm2.credit}")
 print(f"table {list(real.shape)}: {real.numel():,} numbers, {real.nbytes / 2**20:.0f} MiB in fp32")
 print("some tokens:", tokens[1000:1012])
 
