@@ -49,6 +49,29 @@ def attention(model: Transformer, ids: Sequence[int]) -> Tensor:
 
 
 @torch.no_grad()
+def contributions(model: Transformer, ids: Sequence[int]) -> dict[str, float]:
+    """Mean length of what the table and each part add to the residual stream: name -> length."""
+    parts = {"table": model.embed}
+    for i, block in enumerate(model.blocks, 1):
+        parts |= {f"attn {i}": block.attn, f"MLP {i}": block.mlp}
+    lengths = {}
+
+    def keep(name: str):
+        def hook(_, arguments: tuple, out: Tensor) -> None:
+            lengths[name] = out.float().norm(dim=-1).mean().item()
+
+        return hook
+
+    hooks = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
+    try:
+        model.hidden(torch.tensor([list(ids)], device=model.embed.weight.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return lengths
+
+
+@torch.no_grad()
 def logit_lens(model: Transformer, ids: Sequence[int]) -> Tensor:
     """What the model would guess if it stopped after 0, 1, … layers: (layers + 1, T, V) logits.
 

@@ -47,6 +47,16 @@ def test_weights_are_causal_sum_to_one_and_mix_the_values_as_the_model_does(smal
     assert torch.allclose(attn.o_proj(mixed), out, atol=1e-5)
 
 
+def test_contributions_are_the_lengths_of_what_is_added(small):
+    ids = [3, 1, 4, 1, 5, 9]
+    lengths = inside.contributions(small, ids)
+    assert list(lengths) == ["table", "attn 1", "MLP 1", "attn 2", "MLP 2"] and hooks(small) == 0
+    table = small.embed(torch.tensor(ids))
+    assert lengths["table"] == pytest.approx(table.norm(dim=-1).mean().item(), rel=1e-5)
+    with inside.without(small, [(0, head) for head in range(4)]):
+        assert inside.contributions(small, ids)["attn 1"] == 0
+
+
 def test_the_lens_ends_with_the_model_s_own_guess(small):
     ids = [3, 1, 4, 1, 5, 9]
     lens = inside.logit_lens(small, ids)
