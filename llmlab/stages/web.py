@@ -37,7 +37,7 @@ class Block:
 
     @property
     def link_density(self) -> float:
-        """Share of the characters inside links, 0 to 1.  Kohlschütter et al. 2010, section 4."""
+        """Share of the characters inside links, 0 to 1.  Kohlschütter et al. 2010 count words."""
         return self.linked / max(1, len(self.text))
 
 

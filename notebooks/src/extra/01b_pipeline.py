@@ -118,7 +118,7 @@ print("\nprecision {:.0%}, recall {:.0%}".format(*judge(by_hand)))
 
 # %% [markdown]
 # Only the notice is left, which no tag betrays; C4's list of words will take it. But this page was
-# polite: it said `<nav>` where it meant a menu. Many say `<div>` for everything.
+# polite: it said `<nav>` where it meant a menu. Rude ones say `<div>` for everything.
 
 # %%
 NAMES = r"\b(header|nav|main|aside|footer)\b(?=>)"
@@ -128,9 +128,9 @@ print("precision {:.0%}, recall {:.0%}".format(*judge(web.html_text(SOUP))))
 # %% [markdown]
 # ## Link density
 #
-# **Claim: menus are made of links, texts are not.** The share of a block's characters that stand
-# inside links is the classical signal (Kohlschütter et al. 2010). Each block of that page, the
-# recipe's in blue:
+# **Claim: menus are made of links, texts are not.** How much of a block stands inside links is the
+# classical signal (Kohlschütter et al. 2010; they count words, we count characters). Each block of
+# the rude page, the recipe's in blue:
 
 # %%
 from llmlab import figures as style
@@ -151,7 +151,7 @@ style.finish(figure)
 
 # %% [markdown]
 # A line at one half throws out the menus, and the linked leeks with them: recipes link their
-# ingredients. So the three ways, on the polite page and on the one of nothing but `<div>`:
+# ingredients. So the ways so far, one on top of the other, on the polite page and on the rude one:
 
 # %%
 from llmlab.stages import cleaning
@@ -166,7 +166,7 @@ for page in (PAGE, SOUP):
     }
     for way, text in kept.items():
         rows.setdefault(way, []).extend(judge(text))
-columns = [f"{page}, {m}" for page in ("polite", "all <div>") for m in ("precision", "recall")]
+columns = [f"{page}, {m}" for page in ("polite", "rude") for m in ("precision", "recall")]
 style.heat(list(rows.values()), list(rows), columns, "Words kept, by four ways of extraction")
 
 # %% [markdown]
