@@ -1,0 +1,409 @@
+// The live view of AttentionView.  All words are set by textContent; nothing is loaded from
+// elsewhere.  Weights come from the kernel, those of the chosen head alone; here they are drawn.
+
+const [THUMB, HIGH] = [52, 26]; // pixels: a small picture's side, the bar of a whole weight
+const SIDE = 400; // pixels that the matrix may fill
+const NAMED = 3; // tokens that a sentence names
+
+const STYLE = `
+.ll-attention { padding: 6px; font: 13px/1.5 sans-serif;
+  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-attention textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
+  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color1, #fff); color: inherit; }
+.ll-attention .ll-note { display: flex; justify-content: space-between; gap: 12px;
+  min-height: 1.5em; margin: 2px 0; }
+.ll-attention .ll-wait { visibility: hidden; white-space: nowrap; }
+.ll-attention[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
+.ll-attention[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
+.ll-attention .ll-board { display: flex; flex-wrap: wrap; gap: 4px 28px;
+  align-items: flex-start; }
+.ll-attention section { min-width: 0; }
+.ll-attention .ll-small { max-height: 420px; overflow: auto; padding: 2px; }
+.ll-attention .ll-large { flex: 1 1 300px; }
+.ll-attention h5 { margin: 4px 0; font: bold 13px sans-serif; color: inherit; }
+.ll-attention p { margin: 6px 2px; max-width: 330px; font-size: 12px; }
+.ll-attention .ll-heads { display: grid; gap: 6px; width: max-content; font-size: 11px;
+  align-items: center; }
+.ll-attention .ll-top { text-align: center; }
+.ll-attention .ll-head { position: relative; width: ${THUMB + 4}px; height: ${THUMB + 4}px;
+  padding: 2px; border: none; border-radius: 3px; cursor: pointer; color: inherit;
+  background: var(--jp-layout-color1, #fff); box-shadow: inset 0 0 0 1px #808080; }
+.ll-attention .ll-head svg { display: block; width: ${THUMB}px; height: ${THUMB}px; }
+.ll-attention .ll-head:hover { box-shadow: inset 0 0 0 2px #808080; }
+.ll-attention .ll-head[aria-pressed="true"] { box-shadow: inset 0 0 0 1px currentColor,
+  0 0 0 2px currentColor; }
+.ll-attention .ll-copies { position: absolute; top: 1px; right: 3px; font: bold 10px sans-serif;
+  pointer-events: none; }
+.ll-attention .ll-matrix { display: block; max-width: 100%; overflow: visible; cursor: crosshair; }
+.ll-attention .ll-matrix text { fill: currentColor; font-family: sans-serif; }
+.ll-attention .ll-weight { fill: currentColor; }
+.ll-attention .ll-edge { fill: none; stroke: #808080; stroke-width: 0.6; }
+.ll-attention .ll-band { fill: rgba(0,114,178,.22); stroke: currentColor; stroke-width: 1; }
+.ll-attention .ll-loud { font-weight: bold; }
+.ll-attention .ll-tokens { display: flex; flex-wrap: wrap; gap: 1px 3px; align-items: flex-end;
+  max-height: 26em; overflow: auto; margin-top: 6px; padding: 4px; position: relative;
+  border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; }
+.ll-attention .ll-break { flex-basis: 100%; height: 0; }
+/* Nothing here changes a width or a height: else tokens would move under the pointer. */
+.ll-attention .ll-token { display: flex; flex-direction: column; align-items: center;
+  justify-content: flex-end; cursor: default; min-width: 28px; max-width: 100%;
+  padding-top: ${HIGH}px; }
+.ll-attention .ll-over { width: 0; height: 13px; display: flex; flex-direction: column;
+  align-items: center; justify-content: flex-end; }
+.ll-attention .ll-over > * { flex: none; }
+.ll-attention .ll-share { font: 10px/12px sans-serif; font-variant-numeric: tabular-nums;
+  white-space: nowrap; }
+.ll-attention .ll-share.ll-loud { font-weight: bold; font-size: 11px; }
+.ll-attention .ll-bar { width: 16px; background: #1f83c4; margin-bottom: 1px;
+  border-radius: 2px 2px 0 0; }
+.ll-attention .ll-word { position: relative; padding: 0 4px; border: 1px solid #808080;
+  border-radius: 3px; font: 13px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate;
+  min-height: 1.5em; min-width: 8px; text-align: center; box-sizing: border-box;
+  background: var(--jp-layout-color1, #fff); color: inherit; }
+.ll-attention .ll-later .ll-word { border-style: dotted; background: none; }
+.ll-attention .ll-start .ll-word { border-radius: 9px; }
+.ll-attention .ll-active .ll-word { outline: 2px solid currentColor; }
+.ll-attention .ll-twin .ll-word { text-decoration: underline double; }
+.ll-attention .ll-twin .ll-word::after { content: "◆"; position: absolute; top: -9px;
+  right: -6px; font-size: 11px; }
+.ll-attention .ll-details { margin-top: 6px; padding: 4px 8px; min-height: 4.5em;
+  overflow-wrap: anywhere; border-left: 3px solid var(--jp-brand-color1, #1976d2);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-attention :is(textarea, button, .ll-tokens, .ll-small):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px; }
+`;
+
+const HELP = "Point at a token: the bars show from which tokens it takes. By keys: Tab, arrows.";
+
+const percent = (thousandths) =>
+  thousandths >= 10 ? `${Math.round(thousandths / 10)} %` : thousandths ? "<1 %" : "0 %";
+
+// A head in small: more ink, more weight.  One path for each of the nine levels.
+function miniature(digits) {
+  const paths = Array(10).fill("");
+  let [at, size] = [0, 0];
+  for (; at < digits.length; size++)
+    for (let column = 0; column <= size; column++)
+      paths[digits[at++]] += `M${column} ${size}h1v1h-1z`;
+  const svg = shape("svg", { viewBox: `0 0 ${size} ${size}`, "aria-hidden": "true" });
+  const look = { fill: "currentColor", "shape-rendering": "crispEdges" };
+  for (let level = 1; level < 10; level++)
+    if (paths[level]) svg.append(shape("path", { d: paths[level], opacity: level / 9, ...look }));
+  return svg;
+}
+
+function render({ model, el }) {
+  const root = node("div", { class: "ll-attention", "data-lm-suppress-shortcuts": "true" });
+  const area = node("textarea", { rows: "2", spellcheck: "false", "aria-label": "text" });
+  const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "reading …")];
+  const note = node("div", { class: "ll-note", "aria-live": "polite" });
+  const heads = node("div", { class: "ll-heads", role: "group", "aria-label": "heads" });
+  const copies = node("p");
+  const title = node("h5");
+  const matrix = shape("svg", { class: "ll-matrix", role: "img" });
+  const row = node("div", { class: "ll-tokens", tabindex: "0", role: "listbox" });
+  const details = node("div", { class: "ll-details", "aria-live": "polite" });
+  const board = node("div", { class: "ll-board" });
+  const [left, right] = ["ll-small", "ll-large"].map((name) => node("section", { class: name }));
+  note.append(said, wait);
+  left.append(node("h5", {}, "all heads: more ink, more weight"), heads, copies);
+  right.append(title, matrix);
+  board.append(left, right);
+  row.setAttribute("aria-label", "tokens");
+  row.setAttribute("aria-orientation", "horizontal");
+  root.append(node("style", {}, STYLE), area, note, board, row, details);
+  el.append(root);
+
+  let buttons = []; // one for each head, layer by layer
+  let chips = []; // {chip, share, bar}, one for each token
+  let pointed = -1; // the token under the pointer, or -1
+  let [band, names, cell] = [null, [], 0]; // of the matrix
+
+  const tokens = () => model.get("_answer").tokens;
+  const weights = () => model.get("_head").rows;
+  const last = () => tokens().length - 1;
+  const place = () => {
+    const at = model.get("place");
+    return at < 0 ? Math.max(0, last() + 1 + at) : Math.min(at, last());
+  };
+  // Where a message brings several things, the first of them is told of before all are drawn.
+  const whole = () => [tokens(), chips].every(({ length }) => length === weights().length);
+  const quoted = (i) => `“${tokens()[i].shown}”`;
+
+  // --- All heads ------------------------------------------------------------------------------
+
+  function drawHeads() {
+    const { pictures, copier } = model.get("_answer");
+    const across = pictures[0].length;
+    const focused = buttons.indexOf(root.ownerDocument.activeElement);
+    heads.style.gridTemplateColumns = `auto repeat(${across}, ${THUMB + 4}px)`;
+    buttons = pictures.flatMap((layer, l) => layer.map((digits, h) => drawHead(digits, l, h)));
+    const rows = pictures.flatMap((_, l) => [
+      node("span", {}, `layer ${l}`),
+      ...buttons.slice(l * across, (l + 1) * across),
+    ]);
+    const tops = pictures[0].map((_, h) => node("span", { class: "ll-top" }, `head ${h}`));
+    heads.replaceChildren(node("span"), ...tops, ...rows);
+    copies.textContent = tellCopier();
+    if (copier) buttons[copier[0] * across + copier[1]].append(
+      node("span", { class: "ll-copies" }, "◆ copies"));
+    mark();
+    if (focused >= 0) buttons[focused].focus();
+  }
+
+  function drawHead(digits, l, h) {
+    const copier = String(model.get("_answer").copier) === String([l, h]) ? ", copies most" : "";
+    const name = { type: "button", "aria-label": `layer ${l}, head ${h}${copier}` };
+    const button = node("button", { class: "ll-head", ...name });
+    button.append(miniature(digits));
+    button.addEventListener("click", () => choose([l, h]));
+    return button;
+  }
+
+  function tellCopier() {
+    const { copier, score, even, repeats } = model.get("_answer");
+    if (!repeats) return "No token comes here a second time, so no head can be seen copying.";
+    if (!copier) return "◆: on this text no head copies more than one that looks everywhere alike.";
+    const [share, lot] = [score, even].map((v) => percent(Math.round(1000 * v)));
+    return `◆ copies most: layer ${copier[0]}, head ${copier[1]}. Where the next token has stood `
+      + `before, ${share} of its look goes there; one that looks everywhere alike: ${lot}.`;
+  }
+
+  // The chosen head has a frame, and is the one that Tab comes to.
+  function mark() {
+    const [layer, head] = model.get("chosen");
+    const chosen = layer * model.get("_answer").pictures[0].length + head;
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(i === chosen));
+      button.tabIndex = i === chosen ? 0 : -1;
+    });
+  }
+
+  function choose(head) {
+    model.set("chosen", head);
+    model.save_changes();
+  }
+
+  heads.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
+    const { pictures } = model.get("_answer");
+    const [down, across] = [pictures.length - 1, pictures[0].length - 1];
+    const [l, h] = model.get("chosen");
+    const moves = { ArrowUp: [l - 1, h], ArrowDown: [l + 1, h], ArrowLeft: [l, h - 1],
+      ArrowRight: [l, h + 1], Home: [l, 0], End: [l, across] };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    const [to, side] = moves[event.key];
+    choose([Math.max(0, Math.min(down, to)), Math.max(0, Math.min(across, side))]);
+    buttons.find((button) => button.tabIndex === 0).focus();
+  });
+
+  // --- The chosen head ------------------------------------------------------------------------
+
+  // Squares whose areas are the weights; the empty half above the diagonal holds the words.
+  function drawMatrix() {
+    const rows = weights();
+    cell = Math.max(6, Math.min(20, Math.floor(SIDE / rows.length)));
+    const side = cell * rows.length;
+    const font = Math.min(12, cell + 1);
+    const longest = Math.max(...tokens().map(({ shown }) => shown.length));
+    const width = side + Math.min(150, 16 + 7 * longest);
+    let [squares, steps] = ["", "M0 0"];
+    rows.forEach((weighed, i) => {
+      steps += `H${(i + 1) * cell}v${cell}`;
+      weighed.forEach((weight, j) => {
+        const s = (cell - 1) * Math.sqrt(weight / 1000);
+        const [x, y] = [j, i].map((at) => (at * cell + (cell - s) / 2).toFixed(1));
+        if (s >= 0.7) squares += `M${x} ${y}h${s.toFixed(1)}v${s.toFixed(1)}h-${s.toFixed(1)}z`;
+      });
+    });
+    band = shape("path", { class: "ll-band" });
+    names = tokens().map(({ shown }, i) => {
+      const at = { x: (i + 1) * cell + 4, y: (i + 0.5) * cell + 4, "font-size": font };
+      return shape("text", at, shown);
+    });
+    for (const [name, value] of Object.entries({ width, height: side + 2,
+      viewBox: `-1 -1 ${width} ${side + 2}` })) matrix.setAttribute(name, value);
+    matrix.replaceChildren(
+      band,
+      shape("path", { class: "ll-edge", d: `${steps}H0z` }),
+      shape("path", { class: "ll-weight", d: squares }),
+      ...names,
+    );
+    const [layer, head] = model.get("_head").chosen;
+    title.textContent = `layer ${layer}, head ${head}: a row takes from its columns, area = share`;
+    const [down, all] = [plural(rows.length, "row"), "as many columns"];
+    matrix.setAttribute("aria-label", `layer ${layer}, head ${head}: ${down}, ${all}`);
+  }
+
+  function drawTokens() {
+    chips = tokens().map(({ shown }, i) => {
+      const chip = node("span", { class: "ll-token", role: "option" });
+      const [share, bar] = ["ll-share", "ll-bar"].map((name) => node("span", { class: name }));
+      const word = node("span", { class: "ll-word" }, shown);
+      const over = node("span", { class: "ll-over" });
+      over.append(share, bar);
+      chip.append(over, word);
+      chip.place = i;
+      return { chip, share, bar };
+    });
+    // The text's own lines: a token that ends one is the last of its row.
+    const ends = ({ shown }) => shown.endsWith("↵");
+    row.replaceChildren(...chips.flatMap(({ chip }, i) =>
+      ends(tokens()[i]) ? [chip, node("span", { class: "ll-break" })] : [chip]));
+  }
+
+  // Where the next token has stood before: there a head that copies looks.
+  const twins = (i) =>
+    i === last() ? [] : [...Array(i + 1).keys()].filter((j) => tokens()[j].id === tokens()[i + 1].id);
+
+  function light() {
+    if (!whole()) return;
+    const at = pointed >= 0 ? pointed : place();
+    const shares = weights()[at];
+    const most = Math.max(...shares);
+    const twin = twins(at);
+    chips.forEach(({ chip, share, bar }, i) => {
+      const later = i > at;
+      const kind = `${i ? "" : " ll-start"}${later ? " ll-later" : ""}`
+        + `${i === at ? " ll-active" : ""}${twin.includes(i) ? " ll-twin" : ""}`;
+      chip.className = `ll-token${kind}`;
+      chip.setAttribute("aria-selected", String(i === at));
+      share.textContent = later ? "" : shares[i] < 10 ? (shares[i] ? "<1" : "0") : percent(shares[i]);
+      share.classList.toggle("ll-loud", !later && shares[i] === most);
+      bar.style.height = later ? "0" : `${Math.round((HIGH * shares[i]) / 1000)}px`;
+      if (i === at) chip.id = "ll-now";
+      else chip.removeAttribute("id");
+    });
+    row.setAttribute("aria-activedescendant", "ll-now");
+    band.setAttribute("d", `M0 ${at * cell}h${(at + 1) * cell}v${cell}H0z`);
+    names.forEach((name, i) => {
+      const room = cell >= 9; // else the words would stand on one another
+      name.setAttribute("visibility", room || i === at ? "visible" : "hidden");
+      name.setAttribute("class", i === at ? "ll-loud" : "");
+    });
+    details.textContent = describe(at, shares, twin);
+  }
+
+  function describe(at, shares, twin) {
+    if (at === 0) return `${quoted(0)} comes first: there is nothing before it, so it can take only `
+      + `from itself. ${last() ? HELP : ""}`;
+    const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, NAMED);
+    const named = order.filter((j) => shares[j]).map((j) => {
+      const who = j === at ? "itself" : `${quoted(j)} (place ${j})`;
+      return `${percent(shares[j])} from ${who}`;
+    });
+    const words = [`${quoted(at)} (place ${at}) takes ${named.join(", ")}.`];
+    if (twin.length) {
+      const sum = twin.reduce((total, j) => total + shares[j], 0);
+      words.push(`◆ Next comes ${quoted(at + 1)}; ${percent(sum)} goes to where it stood before.`);
+    } else if (at < last()) words.push(`Next comes ${quoted(at + 1)}, which has not stood before.`);
+    if (at < last()) words.push("Dotted tokens come later: they cannot be seen.");
+    return words.join(" ");
+  }
+
+  // --- Choosing a token -----------------------------------------------------------------------
+
+  function point(i) {
+    if (i === pointed) return;
+    pointed = i;
+    light();
+  }
+
+  function settle(i) {
+    pointed = -1;
+    model.set("place", i);
+    model.save_changes();
+    light();
+    reveal();
+  }
+
+  // Scrolls the row, and never the page, until the token can be seen.
+  function reveal() {
+    const { chip } = chips[place()];
+    const [top, bottom] = [chip.offsetTop, chip.offsetTop + chip.offsetHeight];
+    if (top < row.scrollTop || bottom > row.scrollTop + row.clientHeight)
+      row.scrollTop = top - row.clientHeight / 2;
+  }
+
+  const placeOf = (event) => event.target.closest(".ll-token")?.place ?? -1;
+  row.addEventListener("pointerover", (event) => point(placeOf(event)));
+  row.addEventListener("pointerleave", () => point(-1));
+  row.addEventListener("click", (event) => placeOf(event) >= 0 && settle(placeOf(event)));
+  row.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
+    const now = place();
+    const moves = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last() };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    settle(Math.max(0, Math.min(last(), moves[event.key])));
+  });
+  const rowOf = (event) => {
+    const box = matrix.getBoundingClientRect();
+    const y = ((event.clientY - box.top) * matrix.viewBox.baseVal.height) / box.height - 1;
+    return Math.max(0, Math.min(last(), Math.floor(y / cell)));
+  };
+  matrix.addEventListener("pointermove", (event) => point(rowOf(event)));
+  matrix.addEventListener("pointerleave", () => point(-1));
+  matrix.addEventListener("click", (event) => settle(rowOf(event)));
+
+  // --- Joined to the kernel -------------------------------------------------------------------
+
+  function tellText() {
+    const { cut, count } = model.get("_answer");
+    const there = last() + 1;
+    if (count === 1) return `The text is empty: there is only ${quoted(0)}. Type something.`;
+    const more = cut ? "more than " : "";
+    if (there < count) return `The first ${there} of ${more}${count} tokens; the rest is left out.`;
+    return `${plural(there, "token")}, with ${quoted(0)}, which stands before all text.`;
+  }
+
+  function drawChosen() {
+    if (!whole()) return;
+    drawMatrix();
+    light();
+    mark();
+    ask();
+  }
+
+  function drawAnswer() {
+    pointed = -1;
+    said.textContent = tellText();
+    drawTokens();
+    drawHeads();
+    drawChosen();
+  }
+
+  // What is on show carries its question; until they agree, the page says that it waits.
+  function ask() {
+    const [{ text: read, cut }, text] = [model.get("_answer"), model.get("text")];
+    if (area.value !== text) area.value = text;
+    const same = cut ? text.startsWith(read) : text === read;
+    const head = String(model.get("_head").chosen) === String(model.get("chosen"));
+    root.setAttribute("aria-busy", String(!same || !head));
+    mark();
+  }
+
+  area.addEventListener("input", () => {
+    // JSON between page and kernel cannot carry half a surrogate pair.
+    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
+    model.save_changes();
+  });
+
+  const listeners = {
+    "change:_answer": drawAnswer,
+    "change:_head": drawChosen,
+    "change:text": ask,
+    "change:chosen": ask,
+    "change:place": light,
+  };
+  for (const [event, act] of Object.entries(listeners)) model.on(event, act);
+  drawAnswer();
+  return () => {
+    for (const [event, act] of Object.entries(listeners)) model.off(event, act);
+  };
+}
+
+export default { render };
