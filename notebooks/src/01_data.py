@@ -538,8 +538,8 @@ for name in panels:
 # %% [markdown]
 # So cleaning pays for everything, balance pays for what you want and costs the rest, and to remove
 # copies pays nothing *here*: no edition is read even once in whole. It pays when text is read again
-# and again (Lee et al. 2022). But look at the leaked recipes: as hard as the others, and yet easier
-# for the editions that hold them. That is the exam, read in advance:
+# and again (Lee et al. 2022). But look at the leaked recipes. They happen to be harder than the
+# others; for the two editions that hold them, less so. That is the exam, read in advance:
 
 # %%
 clean, leaked = (values(kept, f"{name}_bpb") for name in ("recipes", "leaked"))
