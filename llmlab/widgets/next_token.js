@@ -1,0 +1,282 @@
+// The live view of NextToken.  All words are set by textContent; nothing is loaded from elsewhere.
+// Chances come from the kernel; what is done here goes there as a message with a number.
+
+const STYLE = `
+.ll-next { padding: 6px; font: 13px/1.5 sans-serif; max-width: 900px;
+  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-next textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
+  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color1, #fff); color: inherit; }
+.ll-next .ll-note { display: flex; justify-content: space-between; gap: 12px;
+  min-height: 1.5em; margin: 2px 0; }
+.ll-next .ll-wait { visibility: hidden; white-space: nowrap; }
+.ll-next[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
+.ll-next[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
+.ll-next .ll-tokens { display: flex; flex-wrap: wrap; gap: 3px; align-items: center;
+  margin: 2px 0 8px; }
+.ll-next .ll-token { padding: 0 4px; border: 1px solid #808080; border-radius: 3px;
+  font: 12px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate; max-width: 100%;
+  box-sizing: border-box; background: var(--jp-layout-color1, #fff); color: inherit; }
+.ll-next .ll-added { font-weight: bold; border-width: 1px 1px 3px; border-color: currentColor; }
+.ll-next .ll-sliders { display: grid; gap: 2px 12px; align-items: center;
+  grid-template-columns: max-content minmax(120px, 1fr) minmax(9em, max-content); }
+.ll-next input { width: 100%; margin: 0; accent-color: var(--jp-brand-color1, #1976d2); }
+.ll-next output, .ll-next .ll-number { font-variant-numeric: tabular-nums; }
+.ll-next .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center;
+  margin: 8px 0; }
+.ll-next .ll-bar button { font: inherit; padding: 2px 12px; border-radius: 3px; cursor: pointer;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-next .ll-bar .ll-draw { font-weight: bold; border-color: currentColor; }
+.ll-next .ll-bar button[aria-disabled="true"] { border-style: dotted; cursor: default; }
+.ll-next .ll-summary { padding: 4px 8px; min-height: 1.5em;
+  border-left: 3px solid var(--jp-brand-color1, #1976d2);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-next .ll-key { display: flex; flex-wrap: wrap; gap: 2px 6px; align-items: center;
+  margin: 8px 0 2px; font-size: 12px; }
+.ll-next .ll-key .ll-length { position: static; width: 22px; }
+.ll-next .ll-key span + .ll-length { margin-left: 10px; }
+.ll-next .ll-row { display: grid; align-items: center; gap: 8px; width: 100%; padding: 1px 6px;
+  grid-template-columns: minmax(90px, 130px) minmax(80px, 1fr) 4.5em 4.5em 10.5em;
+  font: 13px/1.5 sans-serif; text-align: left; border: 1px solid transparent;
+  border-radius: 3px; box-sizing: border-box; color: inherit;
+  background: var(--jp-layout-color0, #fff); }
+.ll-next button.ll-row { cursor: pointer; }
+.ll-next button.ll-row:hover { border-color: currentColor; }
+.ll-next .ll-heads { font-size: 12px; }
+.ll-next .ll-name { display: flex; min-width: 0; }
+.ll-next .ll-out { color: var(--jp-ui-font-color2, #666); }
+.ll-next .ll-out .ll-token { border-style: dotted; background: none; }
+.ll-next .ll-out .ll-own { border-style: dotted; }
+.ll-next .ll-number { text-align: right; }
+.ll-next .ll-track { position: relative; height: 15px;
+  border-left: 1px solid #808080; }
+.ll-next .ll-length { position: absolute; left: 0; box-sizing: border-box; height: 15px; }
+.ll-next .ll-now { background: #1f83c4; height: 11px; top: 2px; }
+.ll-next .ll-own { border: 1px solid currentColor; border-left: none; }
+.ll-next :is(textarea, button, input):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
+`;
+
+const SLIDERS = [
+  { trait: "temperature", name: "temperature", min: 0, max: 2, step: 0.05, start: 1,
+    say: (v) => (v === 0 ? "0: the likeliest" : v.toFixed(2)) },
+  { trait: "top_k", name: "top-k", min: 0, max: 100, step: 1, start: 0,
+    say: (v) => (v === 0 ? "off" : `the ${v} likeliest`) },
+  { trait: "top_p", name: "top-p", min: 0.01, max: 1, step: 0.01, start: 1,
+    say: (v) => (v === 1 ? "off" : `${Math.round(100 * v)} % of the mass`) },
+];
+
+const percent = (share) => {
+  if (share > 0 && share < 0.0005) return "<0.1 %";
+  return `${(100 * share).toFixed(1)} %`;
+};
+
+// One line of the list: made once, filled again and again, so that the focus stays.
+function line(tag) {
+  const row = node(tag, { class: "ll-row" });
+  const [token, note] = [node("span", { class: "ll-token" }), node("span")];
+  const [now, own] = ["now", "own"].map(() => node("span", { class: "ll-number" }));
+  const bars = ["now", "own"].map((name) => node("span", { class: `ll-length ll-${name}` }));
+  const [cell, track] = ["ll-name", "ll-track"].map((name) => node("span", { class: name }));
+  cell.append(token);
+  track.append(...bars);
+  row.append(cell, track, now, own, note);
+  const fill = (shown, shares, words) => {
+    token.textContent = shown;
+    note.textContent = words;
+    shares.forEach((share, i) => {
+      [now, own][i].textContent = percent(share);
+      bars[i].style.width = `${(100 * share).toFixed(2)}%`;
+      bars[i].hidden = share === 0;
+    });
+    row.classList.toggle("ll-out", words.startsWith("✕"));
+  };
+  return { row, cell, fill };
+}
+
+function render({ model, el }) {
+  const root = node("div", { class: "ll-next", "data-lm-suppress-shortcuts": "true" });
+  const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
+  const note = node("div", { class: "ll-note" });
+  const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "thinking …")];
+  const tokens = node("div", { class: "ll-tokens", "aria-label": "newest tokens", role: "group" });
+  const grid = node("div", { class: "ll-sliders" });
+  const bar = node("div", { class: "ll-bar" });
+  const summary = node("div", { class: "ll-summary", "aria-live": "polite" });
+  const board = node("div", { class: "ll-board" });
+  const list = node("div", { role: "group", "aria-label": "next tokens" });
+  const others = line("div");
+  note.append(said, wait);
+  board.append(summary, key(), heads(), list, others.row);
+  root.append(node("style", {}, STYLE), area, note, tokens, grid, bar, board);
+  el.append(root);
+
+  let lines = []; // of the list, from the likeliest token on
+  let [sent, dirty] = [0, false]; // the last message's number; whether typing waits for its answer
+
+  const answer = () => model.get("_answer");
+  const waiting = () => sent > 0 && answer().act !== sent;
+
+  // --- What can be done -----------------------------------------------------------------------
+
+  function act(what) {
+    sent = Math.floor(Math.random() * 2 ** 40) + 1; // unlike any other view's
+    model.send({ act: sent, ...what });
+    ask();
+  }
+
+  const button = (words, title, does, more = {}) => {
+    const made = node("button", { type: "button", title, ...more }, words);
+    made.addEventListener("click", does);
+    return made;
+  };
+  const draw = button("draw a token", "by lot, by the chances below", () => act({ do: "draw" }),
+    { class: "ll-draw" });
+  const undo = button("↶ undo", "take back the last token", () =>
+    answer().added && act({ do: "undo" }));
+  const reset = button("reset the sliders", "temperature 1, nothing left out", () => {
+    for (const { trait, start } of SLIDERS) model.set(trait, start);
+    model.save_changes();
+  });
+  bar.append(draw, undo, reset);
+
+  const sliders = SLIDERS.map(({ trait, name, min, max, step, say }) => {
+    const input = node("input", { type: "range", min, max, step, "aria-label": name });
+    const told = node("output");
+    grid.append(node("span", {}, name), input, told);
+    input.addEventListener("input", () => {
+      model.set(trait, Number(input.value));
+      model.save_changes();
+    });
+    return () => {
+      const value = model.get(trait);
+      if (Number(input.value) !== value) input.value = value;
+      told.textContent = say(value);
+      input.setAttribute("aria-valuetext", told.textContent);
+    };
+  });
+
+  list.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
+    const now = lines.findIndex(({ row }) => row === event.target);
+    const end = lines.length - 1;
+    const moves = { ArrowUp: now - 1, ArrowDown: now + 1, Home: 0, End: end };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    lines[Math.max(0, Math.min(end, moves[event.key]))].row.focus();
+  });
+  list.addEventListener("focusin", (event) => {
+    for (const { row } of lines) row.tabIndex = row === event.target ? 0 : -1;
+  });
+
+  function save() {
+    // JSON between page and kernel cannot carry half a surrogate pair.
+    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
+    model.save_changes();
+    dirty = false;
+  }
+
+  area.addEventListener("input", () => {
+    dirty = true; // what the kernel answers to an earlier message does not overwrite it
+    if (!waiting()) save();
+  });
+
+  // --- What is shown --------------------------------------------------------------------------
+
+  function key() {
+    const made = node("div", { class: "ll-key" });
+    const sign = (name) => node("span", { class: `ll-length ll-${name}` });
+    made.append(sign("now"), node("span", {}, "chance under the sliders"), sign("own"),
+      node("span", {}, "the model's own: temperature 1, nothing left out"));
+    return made;
+  }
+
+  function heads() {
+    const made = node("div", { class: "ll-row ll-heads" });
+    const number = { class: "ll-number" };
+    made.append(node("span", {}, "click to go on"), node("span"), node("span", number, "chance"),
+      node("span", number, "own"), node("span"));
+    return made;
+  }
+
+  function drawTokens() {
+    const { tokens: shown, added, read } = answer();
+    const before = read > shown.length ? [node("span", {}, `… ${read - shown.length} before`)] : [];
+    const chips = shown.map((words, i) => {
+      const own = i >= shown.length - added ? " ll-added" : "";
+      return node("span", { class: `ll-token${own}` }, words);
+    });
+    tokens.replaceChildren(...before, ...chips, node("span", {}, "→ ?"));
+  }
+
+  function tellText() {
+    const { read, left_out: out, added } = answer();
+    const words = [`The model reads ${plural(read, "token")}`];
+    if (out) words[0] = `The model's context holds ${read} tokens: the first ${out} are left out`;
+    if (added) words.push(`${added} of them added here`);
+    if (read === 1 && !out) words.push("the one that stands before all text");
+    return `${words.join(", ")}.`;
+  }
+
+  function tellSummary() {
+    const { kept, ids, bits, own_bits: own } = answer();
+    const number = (value) => value.toLocaleString("en");
+    const open = (2 ** bits).toFixed(bits < 6 ? 1 : 0);
+    return `${number(kept)} of ${number(ids)} tokens kept. Entropy ${bits.toFixed(2)} bits, as open `
+      + `as a choice among ${open} equal tokens; the model's own: ${own.toFixed(2)} bits.`;
+  }
+
+  function drawRows() {
+    const { rows, others: rest } = answer();
+    if (lines.length !== rows.length) {
+      lines = rows.map(() => line("button"));
+      lines.forEach(({ row }, i) => {
+        row.type = "button";
+        row.tabIndex = i ? -1 : 0;
+        row.addEventListener("click", () => act({ do: "append", i: answer().rows[i].id }));
+      });
+      list.replaceChildren(...lines.map(({ row }) => row));
+    }
+    rows.forEach(({ shown, now, own, why }, i) =>
+      lines[i].fill(shown, [now, own], why ? `✕ left out: ${why}` : ""));
+    others.cell.parentNode.hidden = rest.count === 0;
+    others.fill("", [rest.now, rest.own], "");
+    others.cell.replaceChildren(node("span", {}, `${rest.count.toLocaleString("en")} others`));
+  }
+
+  function drawAnswer() {
+    said.textContent = tellText();
+    summary.textContent = tellSummary();
+    undo.setAttribute("aria-disabled", String(!answer().added));
+    drawTokens();
+    drawRows();
+    if (dirty && !waiting()) save();
+    ask();
+  }
+
+  // The answer on show carries its question; until they agree, the page says that it waits.
+  function ask() {
+    for (const show of sliders) show();
+    const text = model.get("text");
+    if (!dirty && area.value !== text) {
+      area.value = text;
+      area.scrollTop = area.scrollHeight;
+    }
+    const knobs = String(SLIDERS.map(({ trait }) => model.get(trait)));
+    const same = answer().text === text && String(answer().sliders) === knobs;
+    root.setAttribute("aria-busy", String(!same || waiting() || dirty));
+  }
+
+  const asks = ["text", ...SLIDERS.map(({ trait }) => trait)].map((name) => `change:${name}`);
+  model.on("change:_answer", drawAnswer);
+  model.on(asks.join(" "), ask);
+  drawAnswer();
+  return () => {
+    model.off("change:_answer", drawAnswer);
+    model.off(asks.join(" "), ask);
+  };
+}
+
+export default { render };
