@@ -248,8 +248,9 @@ def heat(rows: Sequence[Sequence[float]], names: Sequence[str], columns: Sequenc
 def trials(panels: Mapping[str, Mapping[str, Sequence[float]]], title=""):
     """Repeated measurements, a panel beside the other: title -> {arm: a value for each seed}; the
     line goes through the means, the bar is one standard deviation of the seeds to each side."""
-    figure, row = axes(title, width=7.6, height=2.8, columns=len(panels))
+    figure, row = axes(width=7.6, height=2.8, columns=len(panels))
     figure.suptitle(title, fontsize=10)
+    row = row if len(panels) > 1 else [row]
     for i, (ax, (name, arms)) in enumerate(zip(row, panels.items(), strict=True)):
         means = [mean(values) for values in arms.values()]
         spread = [stdev(values) if len(values) > 1 else 0 for values in arms.values()]

@@ -108,3 +108,20 @@ def test_spots_have_a_row_for_each_label():
     assert figure.axes[0].get_xlim()[0] == 0
     points = [tuple(xy) for c in figure.axes[0].collections[1:] for xy in c.get_offsets()]
     assert points == [(3, 0), (9, 1), (4, 0), (1, 1)]
+
+
+def test_a_table_of_shares_writes_each_and_leaves_nought_blank():
+    figure = figures.heat([[0.0, 0.251], [1.0, 0.004]], ["a", "b"], ["x", "y"], "Shares")
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["", "25%", "100%", ""]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_trials_show_every_seed_and_the_mean():
+    figure = figures.trials({"loss": {"one": [1.0, 3.0], "two": [5.0]}, "speed": {"one": [2.0]}})
+    ax, other = figure.axes
+    means = ax.lines[0].get_ydata()
+    assert list(means) == [2.0, 5.0]
+    dots = [list(line.get_ydata()) for line in ax.lines if line.get_linestyle() == "None"]
+    assert [1.0, 3.0] in dots and [5.0] in dots
+    assert other.get_title(loc="left") == "speed"
