@@ -76,7 +76,7 @@ const percent = (share) => {
 // One line of the list: made once, filled again and again, so that the focus stays.
 function line(tag) {
   const row = node(tag, { class: "ll-row" });
-  const [token, note] = [node("span", { class: "ll-token" }), node("span")];
+  const [token, note] = ["ll-token", "ll-why"].map((name) => node("span", { class: name }));
   const [now, own] = ["now", "own"].map(() => node("span", { class: "ll-number" }));
   const bars = ["now", "own"].map((name) => node("span", { class: `ll-length ll-${name}` }));
   const [cell, track] = ["ll-name", "ll-track"].map((name) => node("span", { class: name }));
@@ -97,7 +97,7 @@ function line(tag) {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-next", "data-lm-suppress-shortcuts": "true" });
+  const root = node("div", { class: "ll-next" });
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
   const note = node("div", { class: "ll-note" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "thinking …")];
@@ -112,6 +112,9 @@ function render({ model, el }) {
   board.append(summary, key(), heads(), list, others.row);
   root.append(node("style", {}, STYLE), area, note, tokens, grid, bar, board);
   el.append(root);
+  // Whether its shortcuts are off, Jupyter asks the focused element before those around it.
+  root.addEventListener("focusin", ({ target }) =>
+    target.setAttribute("data-lm-suppress-shortcuts", "true"));
 
   let lines = []; // of the list, from the likeliest token on
   let [sent, dirty] = [0, false]; // the last message's number; whether typing waits for its answer

@@ -12,7 +12,7 @@ from llmlab.core.tokenizer import BPE
 from llmlab.widgets.attention_view import sign
 from llmlab.widgets.page import INK, PAPER, Widget, bar, isolated, plain, script, table
 
-LIMIT = 8192  # characters of a text that are kept, its last
+LIMIT = 8192  # characters that are kept of what is typed, its last
 SHOWN = 12  # tokens with a bar
 NEWEST = 24  # tokens of the text on show
 
@@ -138,7 +138,8 @@ class NextToken(Widget):
 
     @traitlets.validate("text")
     def _valid_text(self, proposal) -> str:
-        return plain(proposal["value"])[-LIMIT:]
+        text = plain(proposal["value"])
+        return text if text == self._encoding.decode(self._ids) else text[-LIMIT:]
 
     @traitlets.validate("temperature")
     def _valid_temperature(self, proposal) -> float:

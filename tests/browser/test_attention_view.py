@@ -141,6 +141,7 @@ def test_heads_and_tokens_by_keys(page):
     focused = page.locator(":focus")
     assert focused.get_attribute("aria-label") == "layer 1, head 4"
     assert focused.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+    page.keyboard.press("b")  # in Jupyter: a new cell below
     page.keyboard.press("Home")
     answered(page)
     assert title(page) == "layer 1, head 0"

@@ -155,6 +155,15 @@ def test_typing_ends_what_can_be_taken_back(view, base):
     assert view._context == prompt(base, view.text)
 
 
+def test_a_text_at_its_limit_can_go_on(view):
+    view.text = "butter " * 3000
+    assert len(view.text) == LIMIT
+    view.draw()
+    assert view._answer["added"] == 1 and len(view.text) > LIMIT
+    view.undo()
+    assert len(view.text) == LIMIT == len(view._answer["text"])
+
+
 def test_an_unknown_id_is_refused(view):
     for i in (-1, 2048):
         with pytest.raises(ValueError, match="the model has 2048"):

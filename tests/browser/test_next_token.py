@@ -1,0 +1,313 @@
+"""`NextToken` as a learner meets it."""
+
+import os
+import re
+
+import pytest
+
+TEXT = "Lemon rice\n\nMelt the butter in a"
+TOKENS = ["<|end|>", "L", "emon", "·rice", "↵↵", "M", "elt", "·the", "·butter", "·in", "·a"]
+MAKE = f"""
+import torch
+torch.set_num_threads(1)  # more only wait for one another on a busy machine
+import llmlab
+from llmlab.widgets.next_token import NextToken
+
+model, tokenizer, _ = llmlab.setup().latest("base", mine=False)
+view = NextToken(model, tokenizer, {TEXT!r})
+view
+"""
+HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
+# Does something at once; milliseconds until the tokens or the bars are drawn anew.
+ACT_MS = """async act => {
+  const root = document.querySelector('.ll-next');
+  const drawn = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
+    new MutationObserver((_, watch) => {
+      watch.disconnect();
+      requestAnimationFrame(() => setTimeout(done));
+    }).observe(root.querySelector('.ll-tokens'), {childList: true});
+  });
+  const start = performance.now();
+  if (act === 'draw') root.querySelector('.ll-draw').click();
+  else {
+    const slider = root.querySelector('[aria-label=temperature]');
+    slider.value = act;
+    slider.dispatchEvent(new Event('input'));
+  }
+  await drawn;
+  return performance.now() - start;
+}"""
+
+
+@pytest.fixture
+def page(jupyter):
+    """A notebook with one view of the shipped base model, run."""
+    page = jupyter.open_notebook(jupyter.write_notebook("next.ipynb", MAKE))
+    jupyter.run_all(page)
+    assert jupyter.errors(page) == []
+    page.wait_for_selector(".jp-OutputArea-output .ll-next button.ll-row")
+    page.set_default_timeout(10_000)
+    return page
+
+
+def answered(page) -> None:
+    page.wait_for_selector(".ll-next[aria-busy=false]")
+
+
+def slide(page, name: str, value: float) -> None:
+    page.get_by_label(name, exact=True).fill(str(value))
+    answered(page)
+
+
+def press(page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+    answered(page)
+
+
+def rows(page):
+    return page.locator("button.ll-row")
+
+
+def names(page) -> list[str]:
+    return rows(page).locator(".ll-token").all_text_contents()
+
+
+def numbers(page, column: int = 0) -> list[float]:
+    """Per cents in a column of the list, 0: the chance, 1: the model's own; others last."""
+    cells = page.locator(".ll-row:not(.ll-heads)").all()
+    found = [cell.locator(".ll-number").nth(column).inner_text() for cell in cells]
+    return [float(re.fullmatch(r"<?(\d+\.\d) %", number)[1]) for number in found]
+
+
+def notes(page) -> list[str]:
+    return rows(page).locator(".ll-why").all_text_contents()
+
+
+def tokens(page, only: str = "") -> list[str]:
+    return page.locator(f".ll-tokens .ll-token{only}").all_text_contents()
+
+
+def summary(page) -> str:
+    return page.locator(".ll-summary").inner_text()
+
+
+def text(page) -> str:
+    return page.locator(".ll-next textarea").input_value()
+
+
+def test_bars_are_the_model_s_own_at_first(page):
+    assert tokens(page) == TOKENS and text(page) == TEXT
+    assert len(names(page)) == 12 and numbers(page) == numbers(page, 1)
+    assert numbers(page)[:12] == sorted(numbers(page)[:12], reverse=True)
+    assert sum(numbers(page)) == pytest.approx(100, abs=0.8)
+    assert summary(page).startswith("2,048 of 2,048 tokens kept. Entropy ")
+    wide = page.locator(".ll-now").evaluate_all(
+        "bars => bars.slice(1).map(bar => bar.offsetWidth / bar.parentNode.clientWidth * 100)"
+    )  # the first of all is in the key
+    assert wide == pytest.approx(numbers(page), abs=0.6)
+    assert page.locator(".ll-out").count() == 0
+
+
+def test_sliders_bend_the_chances_and_say_what_is_left_out(page):
+    own = numbers(page, 1)
+    slide(page, "temperature", 0.5)
+    assert numbers(page)[0] > own[0] and numbers(page, 1) == own
+    slide(page, "temperature", 2)
+    assert numbers(page)[0] < own[0]
+    slide(page, "temperature", 1)
+    slide(page, "top-k", 4)
+    assert notes(page) == [""] * 4 + ["✕ left out: top-k"] * 8
+    assert numbers(page)[4:] == [0] * 9 and sum(numbers(page)) == pytest.approx(100, abs=0.3)
+    slide(page, "top-p", 0.3)
+    kept = notes(page).count("")
+    assert 0 < kept < 4 and notes(page)[kept:4] == ["✕ left out: top-p"] * (4 - kept)
+    assert summary(page).startswith(f"{kept} of 2,048 tokens kept.")
+    assert page.locator(".ll-out").count() == 12 - kept
+    slide(page, "temperature", 0)
+    assert numbers(page)[0] == 100 and set(notes(page)[1:]) == {"✕ left out: temperature 0"}
+    assert summary(page).startswith("1 of 2,048 tokens kept. Entropy 0.00 bits")
+    assert page.locator(".ll-sliders output").all_inner_texts() == [
+        "0: the likeliest", "the 4 likeliest", "30 % of the mass"
+    ]  # fmt: skip
+    press(page, "reset the sliders")
+    assert numbers(page) == own
+
+
+def test_a_click_goes_on_and_undo_goes_back(page):
+    before = names(page)
+    rows(page).nth(2).click()
+    page.wait_for_selector(".ll-added")
+    answered(page)
+    assert tokens(page) == [*TOKENS, before[2]] and tokens(page, ".ll-added") == [before[2]]
+    assert text(page) == TEXT + before[2].replace("·", " ")
+    assert "1 of them added here" in page.locator(".ll-note").inner_text()
+    press(page, "undo")
+    page.wait_for_function("() => !document.querySelector('.ll-added')")
+    assert names(page) == before and text(page) == TEXT
+    undo = page.get_by_role("button", name="undo")
+    assert undo.get_attribute("aria-disabled") == "true"
+    undo.click(force=True)
+    page.wait_for_timeout(100)
+    assert page.locator(".ll-next").get_attribute("aria-busy") == "false" and text(page) == TEXT
+
+
+def test_a_token_that_is_left_out_may_still_be_clicked(page):
+    slide(page, "top-k", 1)
+    seventh = names(page)[6]
+    page.locator(".ll-out").nth(5).click()
+    page.wait_for_selector(".ll-added")
+    assert tokens(page, ".ll-added") == [seventh]
+
+
+def test_draws_go_on_by_lot(page):
+    slide(page, "top-k", 3)
+    for number in range(1, 6):
+        allowed = names(page)[:3]
+        press(page, "draw a token")
+        page.wait_for_function(
+            "n => document.querySelectorAll('.ll-added').length === n", arg=number
+        )
+        answered(page)
+        assert tokens(page, ".ll-added")[-1] in allowed
+    for _ in range(20):  # faster than the kernel answers: each is a draw of its own
+        page.locator(".ll-draw").click(no_wait_after=True)
+    page.wait_for_function(
+        "() => document.querySelector('.ll-note').innerText.includes('25 of them added')"
+    )
+    answered(page)
+    assert text(page).startswith(TEXT) and len(tokens(page)) == 24
+    assert "… 12 before" in page.locator(".ll-tokens").inner_text()
+
+
+def test_what_is_typed_while_the_kernel_draws_is_kept(page):
+    in_kernel = "import time; time.sleep(1.5)"
+    page.evaluate(
+        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+        ".requestExecute({code}); }",
+        in_kernel,
+    )
+    wait = page.locator(".ll-wait")
+    assert wait.is_hidden()
+    page.get_by_role("button", name="draw a token").click()
+    page.locator(".ll-next textarea").press_sequentially(" bowl")
+    wait.wait_for(state="visible")
+    answered(page)
+    assert text(page) == TEXT + " bowl" and wait.is_hidden()
+    assert tokens(page) == [*TOKENS, "·bowl"] and tokens(page, ".ll-added") == []
+
+
+def test_keyboard(page):
+    page.locator(".ll-next textarea").focus()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("End")  # top-p stands at its end already
+    page.keyboard.press("Shift+Tab")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    answered(page)
+    assert page.locator(".ll-sliders output").nth(1).inner_text() == "the 5 likeliest"
+    for _ in range(5):
+        page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.locator(".ll-token").inner_text() == names(page)[0]
+    assert focused.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+    second = names(page)[1]
+    page.keyboard.press("b")  # in Jupyter: a new cell below
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".ll-added")
+    answered(page)
+    assert tokens(page, ".ll-added") == [second]
+    assert page.locator(":focus .ll-token").inner_text() == names(page)[1]  # the place stays
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowDown")
+    assert page.locator(":focus .ll-token").inner_text() == names(page)[11]
+    page.keyboard.press("Tab")
+    assert page.locator(".ll-next :focus").count() == 0  # one stop for all rows
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
+
+
+def test_answers_come_in_time(jupyter, page):
+    page.locator(".ll-next textarea").press("Control+a")
+    page.keyboard.type("Whisk two eggs", delay=20)
+    answered(page)
+    assert (
+        "".join(tokens(page)) == "<|end|>Whisk·two·eggs" == f"<|end|>{text(page)}".replace(" ", "·")
+    )
+    # The best of eight: another program may have had the processor.
+    ms = {
+        act: min(page.evaluate(ACT_MS, act if act == "draw" else str(0.5 + i / 10))
+                 for i in range(8))
+        for act in ("draw", "slide")
+    }  # fmt: skip
+    for size in (10, 500):
+        words = TEXT * (size // 10)
+        ms[f"typed, {size} tokens"] = min(
+            jupyter.answer_ms(page, ".ll-next", ".ll-tokens", words + "a" * (i + 1))
+            for i in range(8)
+        )
+    print({act: f"{value:.0f} ms" for act, value in ms.items()})
+    # 100 ms; in proportion more where programs have to wait for a processor.
+    assert max(ms.values()) < 100 * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
+def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
+    said = page.locator(".ll-note span").first
+    for words in ("butter " * 3000, "x" * 100_000):
+        ms = jupyter.answer_ms(page, ".ll-next", ".ll-tokens", words)
+        print(f"{len(words)} characters: {ms:.0f} ms")
+        assert ms < 1000
+        answered(page)
+        told = said.inner_text()
+        assert re.fullmatch(
+            r"The model's context holds 512 tokens: the first \d+ are left out\.", told
+        )
+        assert len(tokens(page)) == 24 and len(text(page)) == 8192
+    press(page, "draw a token")
+    page.wait_for_selector(".ll-added")
+    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "")
+    assert said.inner_text() == "The model reads 1 token, the one that stands before all text."
+    assert tokens(page) == ["<|end|>"] and len(names(page)) == 12
+
+
+def test_hostile_text_stays_text(jupyter, page):
+    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", HOSTILE)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".ll-next img, .ll-next script").count() == 0
+    assert "⟨U+0007⟩" in tokens(page) and text(page) == HOSTILE
+    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "a\ud800b")
+    assert tokens(page) == ["<|end|>", "a", "[EF]", "[BF]", "[BD]", "b"]
+    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "<|end|>")
+    assert tokens(page).count("<|end|>") == 1  # what is typed stays plain text
+    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "مرحبا")
+    boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-tokens .ll-token").all()]
+    assert boxes == sorted(boxes)  # tokens stand in the order of their places
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_dark_and_light(jupyter, page, pictures, theme):
+    jupyter.set_theme(page, theme)
+    for number in (1, 2):
+        press(page, "draw a token")
+        page.wait_for_function(
+            "n => document.querySelectorAll('.ll-added').length === n", arg=number
+        )
+    slide(page, "top-k", 8)
+    slide(page, "top-p", 0.6)
+    page.wait_for_timeout(300)  # the new theme's colours fade in
+    parts = [".ll-summary", ".ll-tokens .ll-token", ".ll-added", ".ll-note", "output", ".ll-draw"]
+    for part in [*parts, ".ll-heads", ".ll-out", ".ll-out .ll-token", ".ll-out .ll-why"]:
+        assert jupyter.contrast(page, f".ll-next {part}") >= 4.5, part
+    name = theme.split()[-1].lower()
+    page.locator(".ll-next").screenshot(path=pictures / f"next-token-{name}.png")
+
+
+def test_the_saved_notebook_shows_the_bars_without_a_kernel(jupyter, page, pictures, build):
+    reader = jupyter.reopen_saved(page, "next.ipynb", build)
+    output = reader.locator(".jp-OutputArea-output").last
+    assert "2,048 of 2,048 tokens kept" in output.inner_text()
+    assert output.locator("tr").count() == 14 and reader.locator(".ll-next").count() == 0
+    assert output.locator("td").first.inner_text() == names(page)[0]
+    reader.screenshot(path=pictures / "next-token-saved.png")
