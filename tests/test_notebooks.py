@@ -123,7 +123,7 @@ def count_offences(heads: list[re.Match | None]) -> list[str]:
 
 def name_offences(cells: list[Cell]) -> list[str]:
     """Each check is registered under the notebook's number, and each registered one is used."""
-    number = cells[0].source[2:4]
+    number = re.match(r"# (\w+)", cells[0].source)[1]
     used = [name for cell in cells if cell.kind == "code" for name in CHECK.findall(cell.source)]
     known = set(exercises.names(number))
     found = [f"no check is called {name} in n{number}.py" for name in set(used) - known]
