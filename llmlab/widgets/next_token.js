@@ -38,7 +38,7 @@ const STYLE = `
 .ll-next .ll-key .ll-length { position: static; width: 22px; }
 .ll-next .ll-key span + .ll-length { margin-left: 10px; }
 .ll-next .ll-row { display: grid; align-items: center; gap: 8px; width: 100%; padding: 1px 6px;
-  grid-template-columns: minmax(90px, 130px) minmax(80px, 1fr) 4.5em 4.5em 10.5em;
+  grid-template-columns: minmax(90px, 130px) minmax(80px, 1fr) 58px 58px 136px;
   font: 13px/1.5 sans-serif; text-align: left; border: 1px solid transparent;
   border-radius: 3px; box-sizing: border-box; color: inherit;
   background: var(--jp-layout-color0, #fff); }

@@ -201,6 +201,9 @@ def test_the_static_picture_stands_alone(view):
     picture = svg(view)
     assert picture.count("<image") == 20 and "◆ copies" in picture
     assert "·needs</text>" in picture and "script" not in picture
+    assert re.findall(r'<rect x="(\d+)" y="(\d+)"[^>]*stroke-width="2.5"', picture) == [
+        (str(52 + 2 * 56), str(20 + 3 * 56))
+    ]
     view.chosen, view.place = (0, 1), NEEDS
     assert "AttentionView: layer 0, head 1; 21 tokens" in view._static_html()
     assert "“·needs”, token 14" in unescape(re.sub(r"<[^>]+>", "", view._static_html()))

@@ -67,7 +67,9 @@ def test_rows_are_the_model_s_own_likeliest(view, base):
 
 @pytest.mark.parametrize(("t", "k", "p"), [(0.5, 0, 1), (2, 5, 1), (0.8, 40, 0.9), (1, 0, 0.3)])
 def test_chances_are_those_that_the_sampler_draws_by(view, t, k, p):
+    own, own_bits = found(view, "own"), view._answer["own_bits"]
     view.temperature, view.top_k, view.top_p = t, k, p
+    assert found(view, "own") == own and view._answer["own_bits"] == own_bits
     filtered = filter_logits(view._logits[None], t, k, p)[0]
     assert torch.equal(view.probs, filtered.softmax(-1))
     assert view._answer["kept"] == filtered.isfinite().sum()
