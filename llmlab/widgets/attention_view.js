@@ -80,6 +80,8 @@ const HELP = "Point at a token: the bars show from which tokens it takes. By key
 const percent = (thousandths) =>
   thousandths >= 10 ? `${Math.round(thousandths / 10)} %` : thousandths ? "<1 %" : "0 %";
 
+const shortly = (thousandths) => percent(thousandths).replace(/^(<1|0) %$/, "$1");
+
 // A head in small: more ink, more weight.  One path for each of the nine levels.
 function miniature(digits) {
   const paths = Array(10).fill("");
@@ -259,8 +261,10 @@ function render({ model, el }) {
   }
 
   // Where the next token has stood before: there a head that copies looks.
-  const twins = (i) =>
-    i === last() ? [] : [...Array(i + 1).keys()].filter((j) => tokens()[j].id === tokens()[i + 1].id);
+  const twins = (i) => {
+    const next = tokens()[i + 1]?.id;
+    return [...Array(i + 1).keys()].filter((j) => tokens()[j].id === next);
+  };
 
   function light() {
     if (!whole()) return;
@@ -274,7 +278,7 @@ function render({ model, el }) {
         + `${i === at ? " ll-active" : ""}${twin.includes(i) ? " ll-twin" : ""}`;
       chip.className = `ll-token${kind}`;
       chip.setAttribute("aria-selected", String(i === at));
-      share.textContent = later ? "" : shares[i] < 10 ? (shares[i] ? "<1" : "0") : percent(shares[i]);
+      share.textContent = later ? "" : shortly(shares[i]);
       share.classList.toggle("ll-loud", !later && shares[i] === most);
       bar.style.height = later ? "0" : `${Math.round((HIGH * shares[i]) / 1000)}px`;
       if (i === at) chip.id = "ll-now";
@@ -291,8 +295,8 @@ function render({ model, el }) {
   }
 
   function describe(at, shares, twin) {
-    if (at === 0) return `${quoted(0)} comes first: there is nothing before it, so it can take only `
-      + `from itself. ${last() ? HELP : ""}`;
+    if (at === 0) return `${quoted(0)} comes first: with nothing before it, it can take only from `
+      + `itself. ${last() ? HELP : ""}`;
     const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, NAMED);
     const named = order.filter((j) => shares[j]).map((j) => {
       const who = j === at ? "itself" : `${quoted(j)} (place ${j})`;

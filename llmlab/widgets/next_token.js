@@ -206,7 +206,8 @@ function render({ model, el }) {
 
   function drawTokens() {
     const { tokens: shown, added, read } = answer();
-    const before = read > shown.length ? [node("span", {}, `… ${read - shown.length} before`)] : [];
+    const more = read - shown.length;
+    const before = more ? [node("span", {}, `… ${more} before`)] : [];
     const chips = shown.map((words, i) => {
       const own = i >= shown.length - added ? " ll-added" : "";
       return node("span", { class: `ll-token${own}` }, words);
@@ -227,8 +228,8 @@ function render({ model, el }) {
     const { kept, ids, bits, own_bits: own } = answer();
     const number = (value) => value.toLocaleString("en");
     const open = (2 ** bits).toFixed(bits < 6 ? 1 : 0);
-    return `${number(kept)} of ${number(ids)} tokens kept. Entropy ${bits.toFixed(2)} bits, as open `
-      + `as a choice among ${open} equal tokens; the model's own: ${own.toFixed(2)} bits.`;
+    return `${number(kept)} of ${number(ids)} tokens kept. Entropy ${bits.toFixed(2)} bits, `
+      + `as open as a choice among ${open} equal tokens; the model's own: ${own.toFixed(2)} bits.`;
   }
 
   function drawRows() {

@@ -95,7 +95,7 @@ def test_a_token_pointed_at_shows_from_where_it_takes(page):
     assert details(page).startswith(f"“.” (place {len(WORDS) - 1}) takes")  # the last, by default
     page.locator(".ll-token").first.click()
     page.locator(".ll-attention textarea").hover()
-    assert shares(page)[0] == "100 %" and "can take only from itself" in details(page)
+    assert shares(page)[0] == "100 %" and "it can take only from itself" in details(page)
 
 
 def test_nothing_moves_under_the_pointer(page):
