@@ -97,7 +97,7 @@ function miniature(digits) {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-attention" });
+  const root = rootOf("ll-attention");
   const area = node("textarea", { rows: "2", spellcheck: "false", "aria-label": "text" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "reading …")];
   const note = node("div", { class: "ll-note", "aria-live": "polite" });
@@ -117,9 +117,6 @@ function render({ model, el }) {
   row.setAttribute("aria-orientation", "horizontal");
   root.append(node("style", {}, STYLE), area, note, board, row, details);
   el.append(root);
-  // Whether its shortcuts are off, Jupyter asks the focused element before those around it.
-  root.addEventListener("focusin", ({ target }) =>
-    target.setAttribute("data-lm-suppress-shortcuts", "true"));
 
   let buttons = []; // one for each head, layer by layer
   let chips = []; // {chip, share, bar}, one for each token

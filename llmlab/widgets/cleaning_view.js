@@ -69,7 +69,7 @@ function render({ model, el }) {
 
   // --- The parts of the page ------------------------------------------------------------------
 
-  const root = node("div", { class: "ll-clean", "data-lm-suppress-shortcuts": "true" });
+  const root = rootOf("ll-clean");
   const title = node("h4", {}, model.get("title"));
   const steps = node("div", { role: "group", "aria-label": "filters" });
   const about = node("p", { class: "ll-about" });

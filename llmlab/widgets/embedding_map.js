@@ -117,7 +117,7 @@ function render({ model, el }) {
 
   // --- The parts of the page ------------------------------------------------------------------
 
-  const root = node("div", { class: "ll-map", "data-lm-suppress-shortcuts": "true" });
+  const root = rootOf("ll-map");
   const listId = `ll-map-${Math.random().toString(36).slice(2)}`;
   const known = node("datalist", { id: listId });
   known.append(...names.map((name) => node("option", { value: name })));

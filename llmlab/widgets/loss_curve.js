@@ -76,7 +76,7 @@ class Axis {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-curve", "data-lm-suppress-shortcuts": "true" });
+  const root = rootOf("ll-curve");
   const title = node("h4");
   const key = node("header");
   const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0", role: "img" });

@@ -76,7 +76,7 @@ function key() {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-merges", "data-lm-suppress-shortcuts": "true" });
+  const root = rootOf("ll-merges");
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
   const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
   const size = node("span");

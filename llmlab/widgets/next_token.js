@@ -97,7 +97,7 @@ function line(tag) {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-next" });
+  const root = rootOf("ll-next");
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
   const note = node("div", { class: "ll-note" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "thinking …")];
@@ -112,9 +112,6 @@ function render({ model, el }) {
   board.append(summary, key(), heads(), list, others.row);
   root.append(node("style", {}, STYLE), area, note, tokens, grid, bar, board);
   el.append(root);
-  // Whether its shortcuts are off, Jupyter asks the focused element before those around it.
-  root.addEventListener("focusin", ({ target }) =>
-    target.setAttribute("data-lm-suppress-shortcuts", "true"));
 
   let lines = []; // of the list, from the likeliest token on
   let [sent, dirty] = [0, false]; // the last message's number; whether typing waits for its answer

@@ -70,7 +70,7 @@ function toggle(model, name, words) {
 }
 
 function render({ model, el }) {
-  const root = node("div", { class: "ll-tokens", "data-lm-suppress-shortcuts": "true" });
+  const root = rootOf("ll-tokens");
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
   const spaces = toggle(model, "white_space", "show spaces (· ↵ →)");
   const specials = toggle(model, "specials", "special tokens");
