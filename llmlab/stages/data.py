@@ -288,7 +288,7 @@ class Mixture:
         self.seed, self.swap_rate = seed, swap_rate
         self.templates = [Template.of(r) for r in corpus.recipes]
         self.cards = [c for c in (r.card() for r in corpus.recipes) if c]
-        self._shard: tuple[int, Tensor] | None = None
+        self._shard: tuple[tuple, Tensor] | None = None  # what it was made for, and its rows
 
     def epochs(self, tokens: int) -> float:
         """How often a run of so many tokens reads each recipe, in one layout or another."""
@@ -327,11 +327,11 @@ class Mixture:
         """Rows for a step: (batch, seq_len + 1) ids, each shard's rows in random order."""
         per_shard = self.SHARD // (seq_len + 1) // batch  # batches in a shard
         k, i = divmod(step, per_shard)
-        if self._shard is None or self._shard[0] != k:
+        if self._shard is None or self._shard[0] != (k, batch, seq_len):
             ids = self.shard(k)
             rows = ids[: per_shard * batch * (seq_len + 1)].view(-1, seq_len + 1)
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(k))
-            self._shard = (k, rows[order])
+            self._shard = ((k, batch, seq_len), rows[order])
         return self._shard[1][i * batch : (i + 1) * batch].long()
 
 

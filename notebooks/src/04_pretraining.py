@@ -693,14 +693,14 @@ style.lines(curves, "million tokens", "bits per byte", "Four sizes, three budget
 # %% [markdown]
 # The law of Hoffmann et al. (2022) has a floor, a term that falls with the parameters N, and one
 # that falls with the tokens D. A held-back run tests it: a size and a budget that the fit has not
-# seen. How sure is the fit? Draw the runs anew, with replacement, a hundred times.
+# seen. How sure is the fit? Draw the runs anew, with replacement, forty times.
 
 # %%
 import numpy as np
 
 fitted = [p["figures"] for p in kept["points"] if p["arm"] != scaling.CHECK]
 columns = [[f[key] for f in fitted] for key in ("parameters", "tokens", "val_bpb")]
-law, laws = scaling.fit(*columns), scaling.resampled(*columns)
+law, laws = scaling.fit(*columns), scaling.resampled(*columns, times=40)
 print(f"loss = {law.floor:.2f} + {law.a:.3g} / N^{law.alpha:.2f} + {law.b:.3g} / D^{law.beta:.2f}")
 held_back = next(p["figures"] for p in kept["points"] if p["arm"] == scaling.CHECK)
 size, read = held_back["parameters"], held_back["tokens"]

@@ -137,3 +137,11 @@ def test_epochs_of_a_mixture_count_its_recipes(tmp_path):
     mixture = Mixture(corpus, encoding, {"recipes": 1, "cards": 3}, seed=1)
     tokens = sum(len(encoding.encode_ordinary(r.text())) for r in corpus.recipes)
     assert mixture.epochs(8 * tokens) == pytest.approx(2)
+
+
+def test_a_batch_is_the_same_whatever_was_asked_for_before(tmp_path):
+    made = toy(tmp_path, 1)
+    corpus, encoding = load_corpus(("recipes",)), made.tokenizer().to_tiktoken()
+    used, fresh = (Mixture(corpus, encoding, {"recipes": 1, "cards": 3}, seed=1) for _ in range(2))
+    assert used.batch(0, 8, 32).shape == (8, 33)
+    assert torch.equal(used.batch(3, 4, 64), fresh.batch(3, 4, 64))
