@@ -77,6 +77,10 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.set_xscale("log" if log_x else "linear")
+    places = sorted({x for xs, _ in series.values() for x in xs})
+    if log_x and len(places) <= 6:  # few enough to be named
+        ax.set_xticks(places, [f"{x:,.4g}" for x in places])
+        ax.minorticks_off()
     if per_cent:
         ax.set_ylim(0, 1.05)
         ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])

@@ -687,7 +687,7 @@ curves = {}
 for size in scaling.SIZES:
     runs = [p["figures"] for p in kept["points"] if p["arm"].startswith(f"{size}:")]
     name = f"{runs[0]['parameters'] / 1e6:.2f} M parameters"
-    curves[name] = [r["tokens"] / 1e6 for r in runs], [r["val_bpb"] for r in runs]
+    curves[name] = [round(r["tokens"] / 1e6, 1) for r in runs], [r["val_bpb"] for r in runs]
 style.lines(curves, "million tokens", "bits per byte", "Four sizes, three budgets", log_x=True)
 
 # %% [markdown]

@@ -1,27 +1,14 @@
 """Notebook 00's checks: the notebook's solutions pass, each mistake gets a sentence of its own."""
 
 import math
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from llmlab.classroom import verdict
-from llmlab.classroom.exercises import RIGHT, WRONG
+from llmlab.classroom.exercises import RIGHT
 from llmlab.classroom.n00 import SHAPE
 from llmlab.stages import costs
-
-SOURCE = Path(__file__).parents[2] / "notebooks" / "src" / "00_map.py"
-
-
-def solution(name: str):
-    """The function of that name as the notebook's source defines it."""
-    found = re.search(rf"^def {name}\(.*?(?=^\S)", SOURCE.read_text("utf-8"), re.M | re.S)
-    space: dict = {}
-    exec(found[0], space)
-    return space[name]
-
 
 EXERCISES = {
     "00.share": "share",
@@ -32,8 +19,8 @@ EXERCISES = {
 
 
 @pytest.mark.parametrize(("exercise", "name"), EXERCISES.items())
-def test_the_notebooks_solution_is_right(exercise, name):
-    assert verdict(exercise, solution(name))[0] == RIGHT
+def test_the_notebooks_solution_is_right(exercise, name, solution):
+    assert verdict(exercise, solution(exercise, name))[0] == RIGHT
 
 
 def attention(c, heads=None, output=True):
@@ -123,23 +110,14 @@ WRONG_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_each_mistake_gets_a_sentence_of_its_own(exercise):
-    verdicts = [verdict(exercise, answer) for answer in WRONG_ANSWERS[exercise]]
-    sentences = [sentence for _, sentence in verdicts]
-    assert [mark for mark, _ in verdicts] == [WRONG] * len(verdicts), sentences
-    assert len(set(sentences)) == len(sentences) >= 5, sentences
-    assert all(len(sentence) > 20 for sentence in sentences)
+REVEALS = r"6 ?[*·] ?n|3600|sum\(|218|\b0\.8\b"  # the answer
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
-def test_no_sentence_gives_the_answer_away(exercise):
-    """Neither a formula nor the right number for the check's own case."""
-    for answer in WRONG_ANSWERS[exercise]:
-        sentence = verdict(exercise, answer)[1]
-        assert not re.search(r"6 ?[*·] ?n|3600|sum\(|218|\b0\.8\b", sentence), sentence
+def test_each_mistake_gets_a_sentence_that_gives_nothing_away(exercise, each_is_told):
+    each_is_told(exercise, WRONG_ANSWERS[exercise], REVEALS)
 
 
-def test_the_solution_of_params_holds_for_published_shapes_too():
+def test_the_solution_of_params_holds_for_published_shapes_too(solution):
     model = costs.published("Llama 3.1 8B")
-    assert solution("count")(model.shape) == 8_030_261_248
+    assert solution("00.params", "count")(model.shape) == 8_030_261_248

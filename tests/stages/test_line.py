@@ -139,7 +139,8 @@ def test_epochs_of_a_mixture_count_its_recipes(tmp_path):
     assert mixture.epochs(8 * tokens) == pytest.approx(2)
 
 
-def test_a_batch_is_the_same_whatever_was_asked_for_before(tmp_path):
+def test_a_batch_is_the_same_whatever_was_asked_for_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(Mixture, "SHARD", 1 << 13)
     made = toy(tmp_path, 1)
     corpus, encoding = load_corpus(("recipes",)), made.tokenizer().to_tiktoken()
     used, fresh = (Mixture(corpus, encoding, {"recipes": 1, "cards": 3}, seed=1) for _ in range(2))

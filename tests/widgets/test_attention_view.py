@@ -10,9 +10,6 @@ import pytest
 import torch
 import traitlets
 
-import llmlab
-from llmlab.core.model import ModelConfig, Transformer
-from llmlab.core.tokenizer import train_bpe
 from llmlab.stages import inside
 from llmlab.widgets.attention_view import CELLS, TOKENS, AttentionView, copier, small_pictures
 
@@ -20,28 +17,9 @@ TEXT = "Shopping list: tofu, mango, rice\nMango Tofu needs tofu, mango, rice."
 NEEDS = 14  # the place of " needs" in the base's tokens
 
 
-@pytest.fixture(scope="module")
-def base():
-    model, tokenizer, _ = llmlab.setup().latest("base", mine=False)
-    return model, tokenizer
-
-
 @pytest.fixture
 def view(base):
     return AttentionView(*base, TEXT)
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A model of random weights, 2 layers of 3 heads, with room for 40 tokens."""
-    torch.manual_seed(0)
-    tokenizer = train_bpe("Melt the butter, then stir. " * 9, 277)
-    config = ModelConfig(vocab_size=277, dim=32, n_layers=2, n_heads=3, n_kv_heads=3, head_dim=8,
-                         hidden_dim=48, max_seq_len=40)  # fmt: skip
-    model = Transformer(config)
-    for p in model.parameters():
-        torch.nn.init.normal_(p, std=0.3)
-    return model, tokenizer
 
 
 def ids(view: AttentionView) -> list[int]:

@@ -10,37 +10,15 @@ import pytest
 import torch
 import traitlets
 
-import llmlab
-from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.sampling import filter_logits, generate
-from llmlab.core.tokenizer import train_bpe
 from llmlab.widgets.next_token import LIMIT, NEWEST, SHOWN, NextToken, bits, chances
 
 TEXT = "Lemon rice\n\nMelt the butter in a"
 
 
-@pytest.fixture(scope="module")
-def base():
-    model, tokenizer, _ = llmlab.setup().latest("base", mine=False)
-    return model, tokenizer
-
-
 @pytest.fixture
 def view(base):
     return NextToken(*base, TEXT)
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A model of random weights with room for 40 tokens."""
-    torch.manual_seed(0)
-    tokenizer = train_bpe("Melt the butter, then stir. " * 9, 277)
-    config = ModelConfig(vocab_size=277, dim=32, n_layers=2, n_heads=3, n_kv_heads=3, head_dim=8,
-                         hidden_dim=48, max_seq_len=40)  # fmt: skip
-    model = Transformer(config)
-    for p in model.parameters():
-        torch.nn.init.normal_(p, std=0.3)
-    return model, tokenizer
 
 
 def found(view: NextToken, key: str) -> list:
