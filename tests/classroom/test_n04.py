@@ -49,12 +49,6 @@ def top(probs, p, strict=False, more=0, least=False, norm=True):
     return kept / kept.sum() if norm else kept
 
 
-def spoiled(probs, p):
-    """Right for the first, but it writes into what it was given."""
-    probs[probs < 0.3] = 0
-    return probs / probs.sum() if p != 1.0 else probs + 0
-
-
 WRONG_ANSWERS = {
     "04.rms_norm": [
         lambda x, w, e: norm(x, 1, e),
@@ -112,7 +106,7 @@ WRONG_ANSWERS = {
         lambda probs, p: (top(probs, p) > 0).float(),
         lambda probs, p: top(probs, p)[top(probs, p) > 0],
         lambda probs, p: torch.tensor([0.0, 0.4, 0.0, 0.3, 0.0]) / 0.7,
-        spoiled,
+        lambda probs, p: top(probs, min(p, 0.9)),
     ],
 }
 
