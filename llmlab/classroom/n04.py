@@ -110,6 +110,8 @@ def rate(answer) -> None:
         mistakes = {
             "The factor at the first step is 0: that step would do nothing. Count from 1.":
             0.0 if step == 0 else -1.0,
+            "The factor is whole from the first step on. See the share `warmup`.":
+            1.0 if step == 0 else -1.0,
             "The rise is one step late: look at its first and last step again.":
             step / (warmup * steps) if step < 20 else -1.0,
             "The fall is one step early: at the last step something is left.":
