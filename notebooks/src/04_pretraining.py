@@ -537,7 +537,7 @@ lens = inside.logit_lens(base, page)[:, :-1].log_softmax(-1)  # (layers + 1, T -
 coming = torch.tensor(page[1:])
 sure = lens.gather(2, coming.expand(len(lens), -1)[..., None])[..., 0].exp()
 shown = slice(-11, -1)
-names = ["the table", *(f"layer {i}" for i in range(1, len(lens)))]
+names = ["the table", *(f"after layer {i}" for i in range(len(lens) - 1))]
 style.heat(sure[:, shown].tolist(), names, [tokenizer.decode([i]) for i in coming[shown].tolist()],
            "How likely each layer finds what comes")  # fmt: skip
 
@@ -549,8 +549,8 @@ style.heat(sure[:, shown].tolist(), names, [tokenizer.decode([i]) for i in comin
 
 # %%
 scores = inside.copying(inside.attention(base, page), page)  # (layers, heads)
-heads = [f"head {h + 1}" for h in range(scores.shape[1])]
-style.heat(scores.tolist(), [f"layer {i + 1}" for i in range(len(scores))], heads,
+heads = [f"head {h}" for h in range(scores.shape[1])]
+style.heat(scores.tolist(), [f"layer {i}" for i in range(len(scores))], heads,
            "Attention to where the next token stood before")  # fmt: skip
 
 # %% [markdown]
