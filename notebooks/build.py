@@ -151,12 +151,14 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
 
 
 def find_sources(names: list[str]) -> list[Path]:
-    """The sources of these names, such as "04" or "04_pretraining" (all for none), in order."""
-    sources = sorted(SOURCES.glob("*.py")) + sorted(SOURCES.glob("extra/*.py"))
+    """The sources of these names, such as "04" or "01b", in order; the series for none: an extra
+    may need packages that the series does not."""
+    series = sorted(SOURCES.glob("*.py"))
+    sources = series + sorted(SOURCES.glob("extra/*.py"))
     for name in names:
         if not any(is_called(source, name) for source in sources):
             raise BuildError(f"there is no notebook {name}; there are: {stems(sources)}")
-    return [s for s in sources if not names or any(is_called(s, name) for name in names)]
+    return [s for s in sources if any(is_called(s, name) for name in names)] if names else series
 
 
 def is_called(source: Path, name: str) -> bool:
@@ -169,7 +171,7 @@ def stems(paths: list[Path]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Execute notebook sources and save them.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="such as 04 (all by default)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="04 or 01b; the series by default")
     parser.add_argument("--out", type=Path, default=NOTEBOOKS, help="folder to write into")
     parser.add_argument("--html", action="store_true", help="write pages, leave notebooks alone")
     args = parser.parse_args(argv)

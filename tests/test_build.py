@@ -115,3 +115,12 @@ def test_nbval_reports_and_holds_the_budget(built, build, tmp_path, budget_s, co
     assert f"s of {budget_s:>4}" in line and "MB peak" in line
     assert ("over 1.5 ×" in line) == (code == 1)
     assert "4 passed" in done.stdout
+
+
+def test_extras_are_built_when_they_are_asked_for(build):
+    usual = [source.stem for source in build.find_sources([])]
+    assert "01_data" in usual and "01b_pipeline" not in usual
+    assert [s.stem for s in build.find_sources(["01b"])] == ["01b_pipeline"]
+    assert [s.stem for s in build.find_sources(["01", "03b"])] == ["01_data", "03b_real_embedding"]
+    with pytest.raises(build.BuildError, match="no notebook 09"):
+        build.find_sources(["09"])

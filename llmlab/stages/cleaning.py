@@ -347,8 +347,8 @@ def clean_pile(pile: Pile, quality) -> list[Outcome]:
         left[:] = [place for i, place in enumerate(left) if i not in found]
 
     remove("rules", {
-        i: (", ".join(names), None) for i, page in enumerate(pile.pages)
-        if (names := broken(texts[i], rules[page.source]))
+        i: ("; ".join(faults), None) for i, page in enumerate(pile.pages)
+        if (faults := [rule.about for rule in rules[page.source] if rule.breaks(texts[i])])
     })  # fmt: skip
     likes = quality.predict_proba([texts[i] for i in left])[:, 1]
     remove(

@@ -92,6 +92,7 @@ def _speeches(folder: Path) -> list[str]:
     return [p for f in files for p in pieces(f.read_text("utf-8", "replace"))]
 
 
+@cache
 def _python() -> list[str]:
     """Documentation strings of Python's own library, each with the code it belongs to."""
     texts = []

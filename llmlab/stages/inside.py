@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from llmlab import kitchen
 from llmlab.core.model import Attention, Transformer, apply_rope
@@ -31,6 +32,15 @@ def weights(attn: Attention, x: Tensor, rope: Tensor, bias: Tensor) -> Tensor:
     return (q @ k.mT * attn.head_dim**-0.5 + bias).float().softmax(-1)
 
 
+def _read(model: Transformer, ids: Sequence[int], hooks: list[RemovableHandle]) -> None:
+    """Let the model read ids, then take the hooks off."""
+    try:
+        model.hidden(torch.tensor([list(ids)], device=model.embed.weight.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @torch.no_grad()
 def attention(model: Transformer, ids: Sequence[int]) -> Tensor:
     """Where every head of every layer looks: T ids -> (layers, heads, T, T), each row sums to 1."""
@@ -40,11 +50,7 @@ def attention(model: Transformer, ids: Sequence[int]) -> Tensor:
         found.append(weights(attn, *arguments[:3])[0])
 
     hooks = [block.attn.register_forward_pre_hook(keep) for block in model.blocks]
-    try:
-        model.hidden(torch.tensor([list(ids)], device=model.embed.weight.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _read(model, ids, hooks)
     return torch.stack(found).cpu()
 
 
@@ -63,11 +69,7 @@ def contributions(model: Transformer, ids: Sequence[int]) -> dict[str, float]:
         return hook
 
     hooks = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
-    try:
-        model.hidden(torch.tensor([list(ids)], device=model.embed.weight.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _read(model, ids, hooks)
     return lengths
 
 
@@ -83,11 +85,7 @@ def logit_lens(model: Transformer, ids: Sequence[int]) -> Tensor:
         for block in model.blocks
     ]
     hooks.append(model.norm.register_forward_pre_hook(lambda _, x: streams.append(x[0])))
-    try:
-        model.hidden(torch.tensor([list(ids)], device=model.embed.weight.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _read(model, ids, hooks)
     return torch.stack([model.head(model.norm(x))[0] for x in streams]).float().cpu()
 
 

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
 from llmlab.widgets.loss_curve import COLOURS
-from llmlab.widgets.page import escape, plain
+from llmlab.widgets.page import escape, live_and_static, plain
 
 OWN = "a model of your own"
 MARKS = ("LLaMA 7B", "GPT-3", "Llama 3.1 405B")  # on the ruler, for comparison
@@ -203,12 +203,7 @@ class CostCalculator:
         return f"CostCalculator: {self.model.value}, {rows['training, 6·N·D']}, {rows['money']}"
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-        return {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/html": self._static_html(),
-            "text/plain": repr(self),
-        }
+        return live_and_static(self, self._static_html(), view=self.box)
 
 
 def log_slider(low: int, high: int) -> widgets.FloatLogSlider:

@@ -1,13 +1,12 @@
 """`Labeller`: a page after the other; the learner says which are worth reading."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from llmlab import artifacts
-from llmlab.widgets.mixture_sliders import LIVE_VIEW, sample_html
-from llmlab.widgets.page import table
+from llmlab.widgets.page import live_and_static, sample_html, table
 
 WORTH, NOT_WORTH = "worth reading", "not worth it"
 
@@ -19,7 +18,6 @@ class Labeller(widgets.VBox):
         labeller.labels  # place -> whether the page is worth reading
 
     path: the file that keeps the labels (by the text's hash), and that is read at the start.
-    `place` is the page in view; it can also be set from Python.
     """
 
     _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
@@ -31,16 +29,16 @@ class Labeller(widgets.VBox):
         self._kept = artifacts.read_json(path) if path and path.exists() else {}
         self._page, self._words = widgets.HTML(), widgets.HTML()
         self._buttons = {
-            WORTH: self._button(WORTH, "success", lambda: self.label(True)),
-            NOT_WORTH: self._button(NOT_WORTH, "warning", lambda: self.label(False)),
-            "back": self._button("back", "", lambda: self._go(self.place - 1)),
-            "skip": self._button("skip", "", lambda: self._go(self.place + 1)),
+            WORTH: button(f"✓ {WORTH}", lambda: self.label(True)),
+            NOT_WORTH: button(f"✗ {NOT_WORTH}", lambda: self.label(False)),
+            "back": button("back", lambda: self._go(self.place - 1)),
+            "skip": button("skip", lambda: self._go(self.place + 1)),
         }
         row = widgets.HBox([*self._buttons.values(), self._words])
         row.layout.flex_flow = "row wrap"
         super().__init__([row, self._page])
-        left = (i for i in range(len(texts)) if i not in self.labels)
-        self._go(next(left, 0))
+        labels = self.labels
+        self._go(next((i for i in range(len(texts)) if i not in labels), 0))
 
     @property
     def labels(self) -> dict[int, bool]:
@@ -64,18 +62,11 @@ class Labeller(widgets.VBox):
         self._page.value = sample_html(title, self._texts[self.place])
         self._words.value = f"{len(labels)} of {len(self._texts)} labelled"
 
-    def _button(self, name: str, style: str, action) -> widgets.Button:
-        button = widgets.Button(description=name, button_style=style)
-        button.layout.width = "9em"
-        button.on_click(lambda _: action())
-        return button
-
     def __repr__(self) -> str:
         return f"Labeller: {len(self.labels)} of {len(self._texts)} pages labelled"
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
-        live = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {"text/plain": repr(self), "text/html": self._static_html(), LIVE_VIEW: live}
+        return live_and_static(self, self._static_html())
 
     def _static_html(self) -> str:
         """How many got which label; no word of any page."""
@@ -83,3 +74,10 @@ class Labeller(widgets.VBox):
         rows = [(WORTH, str(sum(labels))), (NOT_WORTH, str(len(labels) - sum(labels)))]
         rows.append(("no label yet", str(len(self._texts) - len(labels))))
         return table("Labels given by hand", ("label", "pages>"), rows)
+
+
+def button(name: str, action: Callable[[], None]) -> widgets.Button:
+    made = widgets.Button(description=name)
+    made.layout.width = "9em"
+    made.on_click(lambda _: action())
+    return made

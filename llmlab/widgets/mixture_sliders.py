@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
-from llmlab.widgets.page import BAR, bar, isolated, table
+from llmlab.widgets.page import BAR, bar, isolated, live_and_static, sample_html, table
 
 MANY_EPOCHS = 4  # up to here repeats are nearly as good as new text (Muennighoff et al. 2023)
 LABEL = "8.5em"  # width of the sliders' labels
-SAMPLE = 1500  # characters of a sample that are shown
-LIVE_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True)
@@ -173,12 +171,7 @@ class MixtureSliders(widgets.VBox):
         self._text.value = sample_html(source, text)
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
-        live = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {
-            "text/plain": repr(self),
-            "text/html": static_html(self.mixture, self.preset.value),
-            LIVE_VIEW: live,
-        }
+        return live_and_static(self, static_html(self.mixture, self.preset.value))
 
     def __repr__(self) -> str:
         parts = [f"{row.name} {row.share:.1%}" for row in self.mixture.rows()]
@@ -254,18 +247,6 @@ def notes_html(mixture: Mixture) -> str:
             "beyond, they are worth less and less (Muennighoff et al. 2023)."
         )
     return f'<div style="line-height:1.4">{" ".join(words)}</div>'
-
-
-def sample_html(source: str, text: str) -> str:
-    """The beginning of a text, as it is."""
-    rest = f"\n… {len(text) - SAMPLE:,} characters more" if len(text) > SAMPLE else ""
-    style = (
-        "white-space:pre-wrap;overflow-wrap:anywhere;max-height:260px;overflow:auto;"
-        "padding:8px 10px;border:1px solid currentColor;border-radius:4px;line-height:1.4;"
-        "unicode-bidi:isolate;contain:content;background:transparent;color:inherit;margin:4px 0"
-    )
-    words = isolated(text[:SAMPLE])
-    return f'<b>{isolated(source)}</b><div tabindex="0" style="{style}">{words}{rest}</div>'
 
 
 def static_html(mixture: Mixture, preset: str) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anywidget
+import ipywidgets as widgets
 
 INK = "var(--jp-ui-font-color1, #222)"
 PAPER = "var(--jp-layout-color0, #fff)"
 BAR = 120  # pixels of a full bar in a static table
+SAMPLE = 1500  # characters of a sample that are shown
+LIVE_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Widget(anywidget.AnyWidget):
@@ -64,3 +67,25 @@ def bar(share: float) -> str:
     """A lying bar, `share` of its full length."""
     style = "display:inline-block;height:10px;border-radius:2px;background:#1f83c4"
     return f'<span style="{style};width:{BAR * share:.0f}px"></span>'
+
+
+def sample_html(source: str, text: str) -> str:
+    """The beginning of a text, as it is."""
+    rest = f"\n… {len(text) - SAMPLE:,} characters more" if len(text) > SAMPLE else ""
+    style = (
+        "white-space:pre-wrap;overflow-wrap:anywhere;max-height:260px;overflow:auto;"
+        "padding:8px 10px;border:1px solid currentColor;border-radius:4px;line-height:1.4;"
+        "unicode-bidi:isolate;contain:content;background:transparent;color:inherit;margin:4px 0"
+    )
+    words = isolated(text[:SAMPLE])
+    return f'<b>{isolated(source)}</b><div tabindex="0" style="{style}">{words}{rest}</div>'
+
+
+def live_and_static(widget: widgets.DOMWidget, picture: str, view=None) -> dict:
+    """The MIME bundle of a plain ipywidget: its live view, and a picture in HTML beside it.
+
+    view: the widget that is shown, where it is not `widget` itself.
+    """
+    model_id = (view or widget).model_id
+    live = {"version_major": 2, "version_minor": 0, "model_id": model_id}
+    return {"text/plain": repr(widget), "text/html": picture, LIVE_VIEW: live}

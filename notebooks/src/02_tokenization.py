@@ -56,15 +56,10 @@ show_table(gpt2, ids)
 # table that they point into.
 
 # %%
-article = [
-    464, 402, 11571, 1641, 286, 4981, 1429, 2420, 1262, 16326, 11, 543, 389, 2219, 16311, 286,
-    3435, 1043, 287, 2420, 13, 383, 4981, 1833, 262, 13905, 6958, 1022, 777, 16326, 11, 290,
-    27336, 379, 9194, 262, 1306, 11241, 287, 257, 8379, 286, 16326, 13, 198, 198, 1639, 460,
-    779, 262, 2891, 2174, 284, 1833, 703, 257, 3704, 286, 2420, 561, 307, 11241, 1143, 416,
-    262, 7824, 11, 290, 262, 2472, 954, 286, 16326, 287, 326, 3704, 286, 2420, 13,
-]  # fmt: skip
+article = tokenization.ARTICLE
 passage = gpt2.decode(article)
 assert gpt2.encode(passage) == article
+print(article)
 print(f"{len(article)} ids, {len(passage)} characters, {len(passage.split())} words")
 
 # %% [markdown]

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from llmlab.widgets import mixture_sliders
 from llmlab.widgets.mixture_sliders import LLAMA, LLAMA_NAME, Mixture, MixtureSliders, count
+from llmlab.widgets.page import LIVE_VIEW
 
 SOURCES = {"recipes": 1e6, "encyclopedia": 8e6, "cards": math.inf}
 WEIGHTS = {"recipes": 0.5, "encyclopedia": 0.3, "cards": 0.2}
@@ -143,5 +143,5 @@ def test_mime_bundle_holds_a_table(sliders):
     table = data["text/html"]
     assert table.count("<tr>") == 4 and "script" not in table and "http" not in table
     assert "width:60px" in table  # the bar of one half
-    assert data[mixture_sliders.LIVE_VIEW]["model_id"] == sliders.model_id
+    assert data[LIVE_VIEW]["model_id"] == sliders.model_id
     assert sliders._ipython_display_ is None  # else ipywidgets 7 shows no picture
