@@ -78,6 +78,6 @@ class Labeller(widgets.VBox):
 
 def button(name: str, action: Callable[[], None]) -> widgets.Button:
     made = widgets.Button(description=name)
-    made.layout.width = "9em"
+    made.layout.width = "11em"
     made.on_click(lambda _: action())
     return made
