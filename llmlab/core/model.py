@@ -46,16 +46,18 @@ class RMSNorm(nn.RMSNorm):
 
 
 def rope_table(seq_len: int, head_dim: int, theta: float) -> Tensor:
-    """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15."""
+    """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15.
+
+    The left half turns by minus the angle, which gives its sines the sign that a turn needs."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2).float() / head_dim)
-    angles = torch.outer(torch.arange(seq_len).float(), frequencies).repeat(1, 2)
+    angles = torch.outer(torch.arange(seq_len).float(), frequencies)
+    angles = torch.cat((-angles, angles), dim=1)
     return torch.stack((angles.cos(), angles.sin()))
 
 
 def apply_rope(x: Tensor, table: Tensor) -> Tensor:
     """Turn each pair (i, i + head_dim/2) of x: (..., T, head_dim) by its position's angle."""
-    left, right = x.chunk(2, dim=-1)
-    return x * table[0] + torch.cat((-right, left), dim=-1) * table[1]
+    return x * table[0] + x.roll(x.shape[-1] // 2, dims=-1) * table[1]
 
 
 class KVCache:

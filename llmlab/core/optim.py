@@ -83,7 +83,7 @@ class Optimizer:
         v.lerp_(p.grad.square(), 1 - self.betas[1])
         m_hat = m / (1 - self.betas[0] ** self.t)
         v_hat = v / (1 - self.betas[1] ** self.t)
-        p.mul_(1 - lr * self.weight_decay)
+        p.mul_(1 - lr * self.weight_decay * (p.ndim > 1))  # a norm's gains are left alone
         p.sub_(lr * m_hat / (v_hat.sqrt() + 1e-8))
 
     def _muon(self, key: str, group: list[Tensor], lr: float) -> None:

@@ -56,7 +56,7 @@ def bits_per_byte(
 def held_out_bpb(lab: Lab, model: Transformer, tokenizer: BPE, corpus: Corpus) -> float:
     """Bits per byte on the held-out recipes: the series' measure of a base model."""
     texts = [r.text() for r in corpus.held_out[: lab.profile.val_documents]]
-    return bits_per_byte(model, tokenizer, texts, window=lab.profile.seq_len)
+    return bits_per_byte(model, tokenizer, texts)
 
 
 def snapshot_steps(steps: int) -> list[int]:
@@ -95,7 +95,10 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
 
 def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
     """A pretraining run that has not begun; data: a hash of what it reads."""
-    optimizer = Optimizer(model.named_parameters(), lab.profile.muon_lr, lab.profile.adam_lr)
+    p = lab.profile
+    optimizer = Optimizer(
+        model.named_parameters(), p.muon_lr, p.adam_lr, weight_decay=p.weight_decay
+    )
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
     return loop.Job(model, tokenizer, optimizer, path, meta=meta)
 

@@ -29,7 +29,11 @@ def test_adamw_equals_torch():
     theirs = nn.Linear(5, 3)
     theirs.load_state_dict(ours.state_dict())
     mine = Optimizer(ours.named_parameters(), muon_lr=0, adam_lr=1e-2, weight_decay=0.1)
-    reference = torch.optim.AdamW(theirs.parameters(), 1e-2, (0.9, 0.95), weight_decay=0.1)
+    groups = [
+        {"params": [theirs.weight], "weight_decay": 0.1},
+        {"params": [theirs.bias], "weight_decay": 0.0},  # a vector: no decay
+    ]
+    reference = torch.optim.AdamW(groups, 1e-2, (0.9, 0.95))
     for _ in range(10):
         x = torch.randn(4, 5)
         ours(x).square().sum().backward()
@@ -84,6 +88,15 @@ def test_muon_steps_by_an_orthogonal_matrix_scaled_by_its_shape():
     assert values.min() > 0.5 and values.max() < 1.35
     u, _, v = torch.linalg.svd(grad, full_matrices=False)
     assert torch.nn.functional.cosine_similarity(step.flatten(), (u @ v).flatten(), 0) > 0.97
+
+
+def test_muon_pulls_its_matrices_towards_zero():
+    layer = block()["blocks"][0]
+    module = nn.ModuleDict({"blocks": nn.ModuleList([layer])})
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.zeros_like(before)  # so that decay alone moves them
+    Optimizer(module.named_parameters(), muon_lr=0.1, weight_decay=0.5).step(factor=0.5)
+    assert torch.allclose(layer.weight, before * (1 - 0.1 * 0.5 * 0.5))
 
 
 def test_what_goes_to_muon():
