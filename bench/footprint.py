@@ -3,9 +3,9 @@
     python bench/footprint.py [--rounds 5] [--peer NAME=PATH] [--json FILE]
 
 Each figure is of a process of its own.  Imports take turns: `torch` alone, `llmlab`, which needs no
-torch until it is set up, and a whole stage, which does.  Memory is the peak of a process that trains the class's shape for
-eight steps (`bench/train.py` names the contestants and says what a peer is), less what it held
-when everything was imported.
+torch until it is set up, and a whole stage, which does.  Memory is the peak of a process that
+trains the class's shape for eight steps (`bench/train.py` names the contestants and says what a
+peer is), less what it held before.
 """
 
 import argparse
