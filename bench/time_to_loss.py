@@ -52,7 +52,8 @@ def cosine(step: int, steps: int, warmup: int = 100, least: float = 0.1) -> floa
 def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, float]:
     """(seconds of training, held-out bits per byte) of a recipe after so many steps."""
     model = lab.build(replace(lab.profile.model, qk_norm=recipe == "ours"))
-    rates = {"muon_lr": lab.profile.muon_lr, "adam_lr": lab.profile.adam_lr}
+    p = lab.profile
+    rates = {"muon_lr": p.muon_lr, "adam_lr": p.adam_lr, "weight_decay": p.weight_decay}
     factor = learning_rate
     if recipe == "adamw":
         gpt2_init(model)
