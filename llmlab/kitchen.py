@@ -277,13 +277,15 @@ def parse_request(text: str) -> Request:
     )
 
 
-def example(card: Card, rng: random.Random, swap_rate: float = 0.7) -> tuple[Request, str]:
+def example(
+    card: Card, rng: random.Random, swap_rate: float = 0.7, asked_first: bool = True
+) -> tuple[Request, str]:
     """A request and the answer that fits it, made from one card.
 
     One request in twenty-five asks who the assistant is; the others ask for 1 to 3 of the card's
     foods, three in ten for a vegetarian dish, three in ten for 4 to 7 ingredients.  A card whose
     title names a kind of dish is asked for by it most of the time, and kinds are swapped as
-    foods are.
+    foods are.  asked_first=False leaves the foods in the recipe's own order.
     """
     if rng.random() < 0.04:
         return Request(identity=True), rng.choice(IDENTITY_ANSWERS)
@@ -298,9 +300,10 @@ def example(card: Card, rng: random.Random, swap_rate: float = 0.7) -> tuple[Req
     number, most = None, min(7, len(card.foods))
     if rng.random() < 0.35 and most >= 4:
         number = rng.randint(4, most)
-    card = card.asked_first(asked)
-    card = replace(card, foods=card.foods[:number])
-    return Request(asked, vegetarian, number, kind), card.text()
+    foods = card.asked_first(asked).foods[:number]
+    if not asked_first:
+        foods = tuple(f for f in card.foods if f in foods)
+    return Request(asked, vegetarian, number, kind), replace(card, foods=foods).text()
 
 
 def held_out_requests(n: int = 300, seed: int = 2024, kinds: bool = False) -> list[Request]:

@@ -112,40 +112,50 @@ class Examples:
     """Endless training batches; `batch(step)` is a pure function of seed and step.
 
     Eight batches are made at a time and sorted by length, so that little of a batch is padding.
+    What a lesson may take away: swap_rate=0 leaves the recipes' own foods, asked_first=False their
+    own order; mask=False lets the request be learned too; limit: so many examples, again and again.
     """
 
     CHUNK = 8
 
-    def __init__(self, cards: list[Card], chat: Chat, seed: int, swap_rate: float = 0.7):
+    def __init__(
+        self, cards: list[Card], chat: Chat, seed: int, swap_rate: float = 0.7,
+        asked_first: bool = True, mask: bool = True, limit: int | None = None,
+    ):  # fmt: skip
         self.cards, self.chat, self.seed, self.swap_rate = cards, chat, seed, swap_rate
+        self.asked_first, self.mask, self.limit = asked_first, mask, limit
         self._chunk: tuple[int, list] | None = None
 
-    def pairs(self, n: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
-        out = []
-        for _ in range(n):
-            request, answer = kitchen.example(rng.choice(self.cards), rng, self.swap_rate)
-            out.append((self.chat.prompt(request.text(rng)), self.chat.answer(answer)))
-        return out
+    def pair(self, rng: random.Random) -> tuple[list[int], list[int]]:
+        """The ids of one example: (what is read, what is learned)."""
+        if self.limit:
+            rng = random.Random(f"{self.seed}/example/{rng.randrange(self.limit)}")
+        card = rng.choice(self.cards)
+        request, text = kitchen.example(card, rng, self.swap_rate, self.asked_first)
+        prompt, answer = self.chat.prompt(request.text(rng)), self.chat.answer(text)
+        return (prompt, answer) if self.mask else (prompt[:1], prompt[1:] + answer)
 
     def batch(self, step: int, size: int) -> list[tuple[list[int], list[int]]]:
         k, i = divmod(step, self.CHUNK)
         if self._chunk is None or self._chunk[0] != k:
             rng = random.Random(f"{self.seed}/{k}")
-            pairs = sorted(self.pairs(size * self.CHUNK, rng), key=lambda p: len(p[0]) + len(p[1]))
+            pairs = [self.pair(rng) for _ in range(size * self.CHUNK)]
+            pairs.sort(key=lambda p: len(p[0]) + len(p[1]))
             batches = [pairs[j * size : (j + 1) * size] for j in range(self.CHUNK)]
             rng.shuffle(batches)
             self._chunk = (k, batches)
         return self._chunk[1][i]
 
 
-def tune(
-    lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None, swap_rate: float = 0.7
-) -> loop.Job:
-    """Fine-tune `model` on cards; resumes a run of the same name, seed and swaps."""
-    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, swap_rate)
+def tune(lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None, **how) -> loop.Job:
+    """Fine-tune `model` on cards; resumes a run of the same name, seed and `how`.
+
+    how: what `Examples` takes besides: swap_rate, asked_first, mask, limit.
+    """
+    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, **how)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0.01, adam_lr=2e-3)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
-    job.meta = {"stage": "sft", "seed": lab.seed, "swap_rate": swap_rate}
+    job.meta = {"stage": "sft", "seed": lab.seed, "how": how}
 
     def one_step(step: int) -> dict:
         batch = Batch.of(examples.batch(step, lab.profile.sft_batch), lab.device)

@@ -1,0 +1,70 @@
+"""SFT's examples: what a lesson may take away is gone, and nothing else."""
+
+import random
+
+import pytest
+
+from llmlab import artifacts, kitchen, lab
+from llmlab.stages.data import read_recipes
+from llmlab.stages.sft import Batch, Chat, Examples
+
+HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
+CARDS = [r.card() for r in HOUSE if r.card()]
+
+
+@pytest.fixture(scope="module")
+def chat():
+    return Chat(lab.setup("class-toy").tokenizer())
+
+
+def drawn(chat, n=200, **how):
+    """(request, answer) texts of n examples, identity questions left out."""
+    rng, examples = random.Random(0), Examples(CARDS, chat, 1, **how)
+    pairs = [examples.pair(rng) for _ in range(n)]
+    texts = [(chat.tokenizer.decode(p[1:-1]), chat.read(a)) for p, a in pairs]
+    return [(r, a) for r, a in texts if "assistant" not in a]
+
+
+def test_asked_foods_come_first_unless_the_order_is_the_recipes(chat):
+    def first(request, answer) -> bool:
+        asked = kitchen.names(kitchen.parse_request(request).foods)
+        return kitchen.read_answer(answer)[1][: len(asked)] == asked
+
+    assert all(first(*pair) for pair in drawn(chat))
+    plain = drawn(chat, asked_first=False)
+    assert sum(first(*pair) for pair in plain) < 0.5 * len(plain)
+    assert all(kitchen.judge(*pair).kept for pair in plain)
+
+
+def test_without_swaps_the_order_is_the_cards_own(chat):
+    order = {card.title: kitchen.names(card.foods) for card in CARDS}
+    known = []
+    for request, answer in drawn(chat, swap_rate=0.0, asked_first=False):
+        title, items = kitchen.read_answer(answer)
+        if title in order and "vegetarian" not in request:
+            known.append(items == [f for f in order[title] if f in items])
+    assert len(known) > 50 and all(known)
+
+
+def test_without_the_mask_all_but_the_first_id_is_learned(chat):
+    masked, whole = (Examples(CARDS, chat, 1, mask=mask) for mask in (True, False))
+    for seed in range(20):
+        prompt, answer = masked.pair(random.Random(seed))
+        assert whole.pair(random.Random(seed)) == ([chat.user], [*prompt[1:], *answer])
+    batch = Batch.of([whole.pair(random.Random(0))])
+    assert batch.mask.sum() == len(sum(whole.pair(random.Random(0)), [])) - 1
+
+
+def test_a_limit_is_how_many_examples_there_are(chat):
+    few = Examples(CARDS, chat, 1, limit=7)
+    seen = {str(few.pair(random.Random(i))) for i in range(200)}
+    assert len(seen) == 7
+    assert seen != {
+        str(Examples(CARDS, chat, 2, limit=7).pair(random.Random(i))) for i in range(200)
+    }
+
+
+def test_batches_are_a_pure_function_of_seed_and_step(chat):
+    a, b = (Examples(CARDS, chat, 3) for _ in range(2))
+    assert [a.batch(step, 4) for step in (9, 0)] == [b.batch(step, 4) for step in (9, 0)]
+    assert a.batch(0, 4) != Examples(CARDS, chat, 4).batch(0, 4)
