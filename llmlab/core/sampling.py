@@ -33,10 +33,9 @@ def pick(logits: Tensor, temperature: float = 1.0, top_k=0, top_p=1.0, generator
         raise ValueError(f"a temperature is 0 or more, not {temperature}")
     if temperature == 0:
         return logits.argmax(-1)
-    probs = filter_logits(logits, temperature, top_k, top_p).softmax(-1)
-    # The Gumbel-max trick in its exponential form: a draw without sorting or cumulating.
-    noise = torch.empty_like(probs).exponential_(generator=generator)
-    return (probs / noise).argmax(-1)
+    cdf = filter_logits(logits, temperature, top_k, top_p).softmax(-1).cumsum(-1)  # (B, V)
+    dart = cdf[:, -1:] * torch.rand(len(cdf), 1, generator=generator, device=cdf.device)
+    return (cdf <= dart * (1 - 1e-6)).sum(-1)  # a little less: inside, whatever the rounding
 
 
 @torch.inference_mode()
