@@ -25,7 +25,7 @@ from llmlab.stages import loop
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
 from llmlab.stages.sft import Batch, Chat, answer_logprobs, ask, evaluate, judge_all
 
-PPO_CHUNK = 64  # answers in one minibatch
+CHUNK = 64  # answers that go through the model at once
 
 
 def rules_reward(score: Score) -> float:
@@ -51,6 +51,16 @@ def freeze(model: Transformer) -> Transformer:
     copy.load_state_dict(model.state_dict())
     copy.compute_dtype = model.compute_dtype
     return copy.requires_grad_(False)
+
+
+def by_length(rows: list[tuple[list, list]], size: int) -> list[tuple[list[int], float]]:
+    """Numbers of (prompt, answer) rows in parts of alike length, so that little is padding, and
+    each part's share of all the answers' ids: part means, weighted so, are the mean of the whole.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
+    parts = [order[i : i + size] for i in range(0, len(order), size)]
+    ids = [sum(len(rows[i][1]) for i in part) for part in parts]
+    return [(part, n / sum(ids)) for part, n in zip(parts, ids, strict=True)]
 
 
 # --- GRPO -----------------------------------------------------------------------------------
@@ -89,19 +99,20 @@ def grpo(
             "length": mean(map(len, answers)),
         }  # fmt: skip
         rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
-        if not rows:
-            return {"loss": 0.0, "kl": 0.0, **record}
-        batch = Batch.of(rows, lab.device)
-        logp = answer_logprobs(model, batch)
-        with torch.no_grad():
-            ref_logp = answer_logprobs(reference, batch)
-        loss = grpo_loss(
-            logp, logp.detach(), ref_logp, advantage[keep].to(lab.device), batch.mask, kl_coef
-        )
-        loss.backward()
-        optimizer.step(min(1.0, (step + 1) / 5))
-        kl = masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item()
-        return {"loss": loss.item(), "kl": kl, **record}
+        loss = kl = 0.0
+        for part, share in by_length(rows, CHUNK):
+            batch = Batch.of([rows[i] for i in part], lab.device)
+            logp = answer_logprobs(model, batch)
+            with torch.no_grad():
+                ref_logp = answer_logprobs(reference, batch)
+            better = advantage[keep][part].to(lab.device)
+            piece = grpo_loss(logp, logp.detach(), ref_logp, better, batch.mask, kl_coef) * share
+            piece.backward()
+            loss += piece.item()
+            kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
+        if rows:
+            optimizer.step(min(1.0, (step + 1) / 5))
+        return {"loss": loss, "kl": kl, **record}
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "grpo", one_step, job)
@@ -162,7 +173,7 @@ def ppo(
             advantage = (advantage - spread.mean()) / (spread.std() + 1e-6)
         losses = []
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
-        for part in order.to(lab.device).split(PPO_CHUNK):
+        for part in order.to(lab.device).split(CHUNK):
             piece = Batch(batch.ids[part], batch.mask[part])
             hidden = model.hidden(piece.ids[:, :-1])
             logp = answer_logprobs(model, piece, hidden)
