@@ -82,14 +82,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     may look and -inf where not.  Vaswani et al. 2017, eq. 1.  On a GPU the fused kernel is the
     faster one; on a CPU, at the sizes of a class, the plain formula is.
     """
-    B, H, T, hd = q.shape
     if q.is_cuda:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    if mask.ndim == 4:
-        mask = mask.expand(B, H, T, -1).flatten(0, 1)
-    q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B * heads, T or S, hd)
-    scores = torch.baddbmm(mask, q, k.mT, alpha=hd**-0.5)  # (B * heads, T, S)
-    return (scores.softmax(-1) @ v).view(B, H, T, hd)
+    q = q * q.shape[-1] ** -0.5
+    if q.shape[2] == 1:  # a single query, as in sampling: there is no matrix to multiply
+        scores = (q * k).sum(-1)[:, :, None] + mask  # (B, heads, 1, S)
+        return (scores.softmax(-1).mT * v).sum(2, keepdim=True)
+    return (q @ k.mT + mask).softmax(-1) @ v
 
 
 class Attention(nn.Module):
