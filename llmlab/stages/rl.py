@@ -205,6 +205,30 @@ def answer_gae(rewards, values, mask):
     return torch.zeros_like(values).scatter(1, order, moved)
 
 
+# --- What else changed ----------------------------------------------------------------------
+
+
+def variety(model: Transformer, tokenizer: BPE, n_requests: int = 40, n: int = 16) -> float:
+    """Distinct answers among n to the same held-out request, as a share, at temperature 1."""
+    chat, rng = Chat(tokenizer), random.Random(0)
+    texts = [r.text(rng) for r in kitchen.held_out_requests(n_requests)]
+    answers = ask(model, chat, [t for t in texts for _ in range(n)], temperature=1.0)
+    groups = [answers[i : i + n] for i in range(0, len(answers), n)]
+    return mean(len(set(map(tuple, group))) / n for group in groups)
+
+
+@torch.inference_mode()
+def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 300) -> float:
+    """Nats that the base needs for a token of the titles that `model` gives its dishes, read as
+    the beginning of a text: how much they are still titles from a kitchen."""
+    chat, rng = Chat(tokenizer), random.Random(0)
+    texts = [r.text(rng) for r in kitchen.held_out_requests(n)]
+    titles = [chat.read(a).partition(":")[0] + ":" for a in ask(model, chat, texts)]
+    rows = [([chat.end], chat.encoding.encode_ordinary(title)) for title in titles]
+    batch = Batch.of(rows, base.embed.weight.device)
+    return -masked_mean(answer_logprobs(base, batch), batch.mask).item()
+
+
 # --- The stage ------------------------------------------------------------------------------
 
 

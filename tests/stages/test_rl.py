@@ -1,9 +1,12 @@
 """Reinforcement learning: the pieces that can be checked without a run."""
 
+import copy
+
 import torch
 
+from llmlab import lab as lab_module
 from llmlab.core.losses import grpo_loss
-from llmlab.stages.rl import by_length
+from llmlab.stages.rl import by_length, title_nats, variety
 from llmlab.stages.sft import Batch
 
 ROWS = [([1] * p, [2] * a) for p, a in ((3, 9), (7, 2), (1, 1), (5, 30), (2, 4), (4, 4), (1, 12))]
@@ -30,3 +33,16 @@ def test_weighted_parts_are_the_loss_of_the_whole():
     whole = loss(list(range(len(ROWS))))
     parts = sum(loss(part) * share for part, share in by_length(ROWS, 2))
     assert torch.allclose(parts, whole, atol=1e-6)
+
+
+def test_variety_and_titles_tell_a_broken_model():
+    lab = lab_module.setup("class")
+    base, tokenizer, _ = lab.load(lab.shipped("base"))
+    model, _, _ = lab.load(lab.shipped("sft"))
+    monotone = copy.deepcopy(model)  # its head is so sure that it draws the same every time
+    monotone.norm.weight.data.mul_(50)
+    assert variety(model, tokenizer, 4, n=6) > 0.9 > 0.4 > variety(monotone, tokenizer, 4, n=6)
+    confused = copy.deepcopy(model)
+    confused.norm.weight.data.mul_(0.3)
+    kitchen = title_nats(base, model, tokenizer, n=24)
+    assert 1 < kitchen < title_nats(base, confused, tokenizer, n=24) - 1
