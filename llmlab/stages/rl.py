@@ -9,6 +9,8 @@ answers all earn the same are left out of the update, since they teach nothing.
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import comb
 from statistics import mean, pstdev
 
 import torch
@@ -31,6 +33,11 @@ CHUNK = 64  # answers that go through the model at once
 def rules_reward(score: Score) -> float:
     """What GRPO climbs: the mean of the rules, and one more for keeping all of them."""
     return score.rules + score.kept
+
+
+def rule_parts(score: Score) -> dict[str, float]:
+    """What the rules said, by name."""
+    return {rule: getattr(score, rule) for rule in kitchen.RULES}
 
 
 class Requests:
@@ -63,6 +70,27 @@ def by_length(rows: list[tuple[list, list]], size: int) -> list[tuple[list[int],
     return [(part, n / sum(ids)) for part, n in zip(parts, ids, strict=True)]
 
 
+@dataclass(frozen=True)
+class Rollout:
+    """An answer as a step of RL saw it: what it earned, and what each of its ids is taught.
+
+    parts: what the judges said, by name.  advantage, kl: one for each id of the answer; kl is
+    log(policy / reference), whose sum over the answer estimates its KL.
+    """
+
+    request: str
+    answer: list[int]
+    reward: float
+    parts: dict[str, float]
+    advantage: list[float]
+    kl: list[float]
+
+
+def answer_rows(values: torch.Tensor, mask: torch.Tensor) -> list[list[float]]:
+    """Each answer's own values: (B, T - 1) -> lists, one value for each of its ids."""
+    return [row[own].tolist() for row, own in zip(values, mask, strict=True)]
+
+
 # --- GRPO -----------------------------------------------------------------------------------
 
 
@@ -75,8 +103,13 @@ def grpo(
     kl_coef: float = 0.01,
     lr: float = 5e-4,
     on_step=None,
+    on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
 ) -> loop.Job:
-    """Group-relative policy optimisation on a reward of the judge's scores."""
+    """Group-relative policy optimisation on a reward of the judge's scores.
+
+    on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
+    may be called for a step twice, first while the budget is measured.
+    """
     profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
     reference = freeze(model)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
@@ -100,6 +133,7 @@ def grpo(
         }  # fmt: skip
         rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
         loss = kl = 0.0
+        gaps: dict[int, list[float]] = {}  # row -> log(policy / reference) of its ids
         for part, share in by_length(rows, CHUNK):
             batch = Batch.of([rows[i] for i in part], lab.device)
             logp = answer_logprobs(model, batch)
@@ -109,9 +143,19 @@ def grpo(
             piece = grpo_loss(logp, logp.detach(), ref_logp, better, batch.mask, kl_coef) * share
             piece.backward()
             loss += piece.item()
+            if on_rollouts:
+                own = answer_rows(logp.detach() - ref_logp, batch.mask)
+                gaps |= dict(zip(part, own, strict=True))
             kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
         if rows:
             optimizer.step(min(1.0, (step + 1) / 5))
+        if on_rollouts:
+            taught = keep.nonzero()[:, 0].tolist()
+            on_rollouts(step + 1, [
+                Rollout(texts[i], answers[i], float(reward(scores[i])), rule_parts(scores[i]),
+                        [advantage[i].item()] * len(answers[i]), gaps[row])
+                for row, i in enumerate(taught)
+            ])  # fmt: skip
         return {"loss": loss, "kl": kl, **record}
 
     if not job.resume():
@@ -133,12 +177,14 @@ def ppo(
     kl_coef: float = 0.3,
     lr: float = 5e-4,
     on_step=None,
+    on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
 ) -> loop.Job:
     """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
 
     The reward comes at an answer's last token; at each token stands -kl_coef * log(policy /
     reference), Ouyang et al. 2022, eq. 2.  rule: a reward of the judge's rules to add to the
     model's, for an assistant that is reliable and has taste.  The gold judge is only watched.
+    on_rollouts: as for `grpo`, with all answers.
     """
     profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
     reference = freeze(model)
@@ -171,6 +217,12 @@ def ppo(
             returns = advantage + values
             spread = advantage[batch.mask]
             advantage = (advantage - spread.mean()) / (spread.std() + 1e-6)
+        if on_rollouts:
+            rows_of = [answer_rows(x, batch.mask) for x in (advantage, gap)]
+            said = [{"reward model": p, "gold": s.gold, **rule_parts(s)}
+                    for p, s in zip(proxy.tolist(), scores, strict=True)]  # fmt: skip
+            seen = zip(texts, answers, total.tolist(), said, *rows_of, strict=True)
+            on_rollouts(step + 1, [Rollout(*one) for one in seen])
         losses = []
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
         for part in order.to(lab.device).split(CHUNK):
@@ -215,6 +267,22 @@ def variety(model: Transformer, tokenizer: BPE, n_requests: int = 40, n: int = 1
     answers = ask(model, chat, [t for t in texts for _ in range(n)], temperature=1.0)
     groups = [answers[i : i + n] for i in range(0, len(answers), n)]
     return mean(len(set(map(tuple, group))) / n for group in groups)
+
+
+def times_kept(model: Transformer, tokenizer: BPE, n_requests: int = 64, n: int = 32) -> list[int]:
+    """For each of the first held-out requests: how many of n answers, drawn at temperature 1,
+    keep every rule."""
+    chat, rng = Chat(tokenizer), random.Random(0)
+    asked = [r for r in kitchen.held_out_requests(n_requests) for _ in range(n)]
+    answers = ask(model, chat, [r.text(rng) for r in asked], temperature=1.0)
+    kept = [score.kept for score in judge_all(asked, chat, answers)]
+    return [sum(kept[i : i + n]) for i in range(0, len(kept), n)]
+
+
+def pass_at_k(right: int, n: int, k: int) -> float:
+    """Chance that of k answers one at least is right, from n of which `right` were: all ways to
+    draw k of the n, less those that miss.  Chen et al. 2021, eq. 1."""
+    return 1 - comb(n - right, k) / comb(n, k)
 
 
 @torch.inference_mode()

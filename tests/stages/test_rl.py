@@ -1,13 +1,21 @@
 """Reinforcement learning: the pieces that can be checked without a run."""
 
 import copy
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
 
+import pytest
 import torch
 
+import llmlab
+from llmlab import kitchen
 from llmlab import lab as lab_module
 from llmlab.core.losses import grpo_loss
+from llmlab.stages import rl
+from llmlab.stages.reward import load_reward, score_answers
 from llmlab.stages.rl import by_length, title_nats, variety
-from llmlab.stages.sft import Batch
+from llmlab.stages.sft import Batch, Chat
 
 ROWS = [([1] * p, [2] * a) for p, a in ((3, 9), (7, 2), (1, 1), (5, 30), (2, 4), (4, 4), (1, 12))]
 
@@ -46,3 +54,53 @@ def test_variety_and_titles_tell_a_broken_model():
     confused.norm.weight.data.mul_(0.3)
     kitchen = title_nats(base, model, tokenizer, n=24)
     assert 1 < kitchen < title_nats(base, confused, tokenizer, n=24) - 1
+
+
+@pytest.mark.parametrize(
+    ("n", "right", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (6, 6, 2), (6, 4, 3)]
+)
+def test_pass_at_k_is_the_share_of_draws_with_a_right_one(n, right, k):
+    draws = list(combinations([True] * right + [False] * (n - right), k))
+    assert rl.pass_at_k(right, n, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.fixture(scope="module")
+def toy():
+    lab = replace(llmlab.setup("class-toy"), steps=2)
+    model, tokenizer, _ = lab.latest("sft", mine=False)
+    return lab, model, tokenizer
+
+
+def test_grpos_rollouts_are_what_its_groups_taught(toy):
+    lab, model, tokenizer = toy
+    steps = {}
+    rl.grpo(lab, rl.unfreeze(model), tokenizer, on_rollouts=steps.__setitem__)
+    assert list(steps) == [1, 2]
+    for rollout in (r for rollouts in steps.values() for r in rollouts):
+        score = kitchen.judge(rollout.request, Chat(tokenizer).read(rollout.answer))
+        assert rollout.parts["asked"] == score.asked
+        assert len(rollout.answer) == len(rollout.kl) == len(rollout.advantage)
+        assert len(set(rollout.advantage)) == 1 and rollout.advantage[0] != 0
+    assert all(d == 0 for r in steps[1] for d in r.kl)  # nothing has moved yet
+    assert any(d != 0 for r in steps[2] for d in r.kl)
+    groups = Counter(r.request for r in steps[1])
+    assert set(groups.values()) == {lab.profile.grpo_group}
+
+
+def test_ppos_rollouts_have_an_advantage_for_each_token(toy):
+    lab, model, tokenizer = toy
+    steps, judge = {}, load_reward(lab, mine=False)
+    rl.ppo(lab, rl.unfreeze(model), tokenizer, judge, on_rollouts=steps.__setitem__)
+    assert [len(rollouts) for rollouts in steps.values()] == [lab.profile.ppo_batch] * 2
+    chat, first = Chat(tokenizer), steps[1][:4]
+    proxy = score_answers(judge, chat, [r.request for r in first], [r.answer for r in first])
+    for rollout, reward in zip(first, proxy.tolist(), strict=True):
+        assert rollout.reward == rollout.parts["reward model"] == pytest.approx(reward, abs=0.05)
+        assert len(rollout.answer) == len(rollout.advantage) == len(rollout.kl)
+        assert len(set(rollout.advantage)) > 1
+
+
+def test_times_kept_counts_answers(toy):
+    _, model, tokenizer = toy
+    counts = rl.times_kept(model, tokenizer, 5, 4)
+    assert len(counts) == 5 and all(0 <= c <= 4 for c in counts) and sum(counts) > 4
