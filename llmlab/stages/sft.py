@@ -183,6 +183,7 @@ def ask(
 ) -> list[list[int]]:
     """Answers to requests as ids, `<|end|>` included where the model came to an end."""
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
+    model = copy.deepcopy(model).to(model.compute_dtype)  # cast once, not anew for every token
     order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
     answers: list[list[int]] = [[]] * len(requests)
     for i in range(0, len(order), batch):
@@ -230,6 +231,36 @@ def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) ->
     answers = ask(model, chat, [r.text(rng) for r in who], seed=seed)
     figures["identity"] = mean(s.wellformed for s in judge_all(who, chat, answers))
     return figures
+
+
+# What a request can ask for: the rule that judges it, and whether a request asks for it.
+ABILITIES = {
+    "well-formed": ("wellformed", lambda r: not r.identity),
+    "asked foods": ("asked", lambda r: bool(r.foods)),
+    "vegetarian": ("vegetarian", lambda r: r.vegetarian),
+    "number": ("number", lambda r: r.number is not None),
+    "kind of dish": ("kind", lambda r: r.kind is not None),
+    "who it is": ("wellformed", lambda r: r.identity),
+}
+
+
+def abilities(model: Transformer, tokenizer: BPE, n: int = 200, seed: int = 0) -> dict[str, float]:
+    """Share of the held-out requests of each kind that get in full what they ask for.
+
+    n requests, a third as many that ask for a kind of dish as well, a tenth for who it is.
+    """
+    chat, rng = Chat(tokenizer), random.Random(seed)
+    requests = [
+        *kitchen.held_out_requests(n),
+        *kitchen.held_out_requests(max(10, n // 3), seed=7, kinds=True),
+        *[Request(identity=True)] * max(8, n // 10),
+    ]
+    answers = ask(model, chat, [r.text(rng) for r in requests], seed=seed)
+    judged = list(zip(requests, judge_all(requests, chat, answers), strict=True))
+    return {
+        name: mean(getattr(score, rule) == 1 for request, score in judged if asks(request))
+        for name, (rule, asks) in ABILITIES.items()
+    }
 
 
 def run(lab: Lab, on_step=None) -> dict:

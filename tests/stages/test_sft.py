@@ -1,12 +1,13 @@
 """SFT's examples: what a lesson may take away is gone, and nothing else."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from llmlab import artifacts, kitchen, lab
 from llmlab.stages.data import read_recipes
-from llmlab.stages.sft import Batch, Chat, Examples
+from llmlab.stages.sft import ABILITIES, Batch, Chat, Examples, abilities
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]
@@ -68,3 +69,25 @@ def test_batches_are_a_pure_function_of_seed_and_step(chat):
     a, b = (Examples(CARDS, chat, 3) for _ in range(2))
     assert [a.batch(step, 4) for step in (9, 0)] == [b.batch(step, 4) for step in (9, 0)]
     assert a.batch(0, 4) != Examples(CARDS, chat, 4).batch(0, 4)
+
+
+def test_each_ability_counts_the_requests_that_ask_for_it(chat):
+    asks = {name: {r for r in REQUESTS if asks(r)} for name, (_, asks) in ABILITIES.items()}
+    assert asks["who it is"] == {REQUESTS[2]} and asks["well-formed"] == {*REQUESTS} - {REQUESTS[2]}
+    assert asks["vegetarian"] == asks["kind of dish"] == {REQUESTS[1]}
+    assert asks["asked foods"] == {REQUESTS[0]} and asks["number"] == {REQUESTS[0]}
+
+
+REQUESTS = (
+    kitchen.Request((kitchen.FOODS["rice"],), number=4),
+    kitchen.Request(vegetarian=True, kind="soup"),
+    kitchen.Request(identity=True),
+)
+
+
+def test_a_model_that_knows_nothing_has_no_abilities():
+    made = lab.setup("class-toy")
+    config = replace(made.profile.model, vocab_size=made.tokenizer().vocab_size)
+    found = abilities(made.build(config), made.tokenizer(), n=6)
+    assert found.keys() == ABILITIES.keys()
+    assert found["well-formed"] == found["asked foods"] == found["who it is"] == 0

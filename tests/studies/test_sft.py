@@ -1,0 +1,42 @@
+"""The studies of SFT: each kind of arm makes its point, on a toy."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from llmlab import lab as lab_module
+from llmlab.stages import sft
+from llmlab.studies import find_study, run_point
+from llmlab.studies.sft import last_loss
+
+POINTS = [
+    ("sft", "cards"),
+    ("sft", "no mask"),
+    ("head_start", "random:50"),
+    ("few_examples", 16),
+    ("lora", 2),
+]
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "evaluate", partial(sft.evaluate, n=6))  # 300 requests take too long
+    made = lab_module.setup("class-toy", runs_dir=tmp_path)
+    made.steps = 2
+    return made
+
+
+@pytest.mark.parametrize(("name", "arm"), POINTS)
+def test_a_point_has_its_figures(name, arm, lab):
+    assert arm in find_study(name).arms
+    figures = run_point(lab, name, arm, 1)
+    assert {"kept", "asked_all", "kind", "val_bpb", "loss", "cpu_seconds"} <= figures.keys()
+    assert figures["steps"] == 2 and 0 <= figures["kept"] <= 1 and figures["loss"] > 0
+    assert figures.get("parameters", 23296) == 23296  # rank 2, 28 matrices
+
+
+def test_the_last_loss_is_the_mean_of_the_last_tenth():
+    log = [{"loss": float(i)} for i in range(40)]
+    assert last_loss(SimpleNamespace(log=log, steps=40)) == pytest.approx(37.5)
+    assert last_loss(SimpleNamespace(log=log[:3], steps=3)) == 2.0
