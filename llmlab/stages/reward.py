@@ -2,13 +2,13 @@
 
 The SFT model answers each request twice; simulated annotators with a hidden taste (said plainly
 to be simulated: it stands in `kitchen.taste`) say which answer they like better, and sometimes
-err.  From that, the model with a linear head on top learns a number for every answer.
+err.  From that, the model's lower half with a linear head on top learns a number for an answer.
 """
 
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import mean
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from llmlab import artifacts, kitchen
 from llmlab.core.losses import bradley_terry_loss
-from llmlab.core.model import Transformer
+from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request
@@ -37,25 +37,49 @@ class Pair:
     true_order: bool  # whether the taste without noise agrees
 
 
+def halved(config: ModelConfig) -> ModelConfig:
+    """The shape of a model's lower half: half the layers."""
+    return replace(config, n_layers=max(1, config.n_layers // 2))
+
+
+def lower_half(model: Transformer) -> Transformer:
+    """A copy of a model's lower layers.  The upper ones are busy with the next token: to a head
+    that learns from comparisons they are more in the way than of use."""
+    half = Transformer(halved(model.config)).to(model.embed.weight.device)
+    half.load_state_dict(model.state_dict(), strict=False)
+    half.compute_dtype = model.compute_dtype
+    return half
+
+
 class RewardModel(nn.Module):
-    """A Transformer whose states, averaged over the answer, a linear head turns into a number.
+    """A Transformer whose states, averaged over an answer's list, a linear head makes a number.
 
     The average, not the last state alone: a taste is spread over all that an answer names, and
-    a thousand comparisons are too few to teach the last token to collect it.
+    some thousand comparisons are too few to teach the last token to collect it.  Over the list,
+    not the title, which only names what is in it; an answer without a colon is all list.
     """
 
-    def __init__(self, backbone: Transformer):
+    def __init__(self, backbone: Transformer, tokenizer: BPE):
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.config.dim, 1, device=backbone.embed.weight.device)
+        device = backbone.embed.weight.device
+        self.head = nn.Linear(backbone.config.dim, 1, device=device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        colons = [":" in tokenizer.decode([i]) for i in range(backbone.config.vocab_size)]
+        self.register_buffer("colons", torch.tensor(colons, device=device), persistent=False)
+
+    def read(self, batch: Batch) -> Tensor:
+        """The mean state over the list of each answer: (B, dim)."""
+        hidden = self.backbone.hidden(batch.ids)[:, 1:].float()  # (B, T - 1, dim)
+        begun = (self.colons[batch.targets] & batch.mask).cumsum(1) > 0
+        places = torch.where(begun.any(1, keepdim=True), begun & batch.mask, batch.mask)
+        weight = places[..., None] / places.sum(1)[:, None, None]
+        return (hidden * weight).sum(1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Rewards of a batch of answers: (B,)."""
-        hidden = self.backbone.hidden(batch.ids)[:, 1:].float()  # (B, T - 1, dim)
-        weight = batch.mask[..., None] / batch.mask.sum(1)[:, None, None]
-        return self.head((hidden * weight).sum(1))[:, 0]
+        return self.head(self.read(batch))[:, 0]
 
 
 # --- Pairs ----------------------------------------------------------------------------------
@@ -93,11 +117,17 @@ def make_pairs(
         margin = liking(request, chat.read(a)) - liking(request, chat.read(b))
         if margin == 0:
             continue
-        p = 1 / (1 + math.exp(-max(-30, min(30, margin / noise)))) if noise else float(margin > 0)
-        first = rng.random() < p
+        first = rng.random() < chance(margin, noise)
         chosen, rejected = (a, b) if first else (b, a)
         pairs.append(Pair(text, chosen, rejected, first == (margin > 0)))
     return pairs
+
+
+def chance(margin: float, noise: float) -> float:
+    """That an annotator prefers what they like better by this margin; noise 0: always."""
+    if not noise:
+        return float(margin > 0)
+    return 1 / (1 + math.exp(-max(-30, min(30, margin / noise))))
 
 
 def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
@@ -113,14 +143,14 @@ def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
 def train_reward(
     lab: Lab, model: Transformer, tokenizer: BPE, pairs: list[Pair], name="reward", on_step=None
 ) -> tuple[RewardModel, loop.Job]:
-    """Fit a reward model to the pairs; the backbone starts as `model` and learns with the head.
+    """Fit a reward model to the pairs; it starts as the lower half of `model`, which is copied.
 
     The head's bias is set at the end so that the mean reward of the pairs is 0 and, by the scale,
     their standard deviation 1: PPO's settings then mean the same for every reward model.
     """
-    reward, chat = RewardModel(model), Chat(tokenizer)
+    reward, chat = RewardModel(lower_half(model), tokenizer), Chat(tokenizer)
     optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=reward.head)
+    job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
     size = min(lab.profile.reward_batch, len(pairs))
 
@@ -185,14 +215,29 @@ def held_out_pairs(model: Transformer, chat: Chat, n: int = 300) -> list[Pair]:
 
 
 def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
-    """The learner's own finished reward model, else the shipped one."""
-    model, _, meta = lab.latest("reward", mine)
-    path = lab.path("reward") if meta["own"] else lab.shipped("reward")
+    """The learner's own finished reward model where it is comparable, else the shipped one; says
+    which."""
+    own = mine and _own_is_comparable(lab)
+    path = lab.path("reward") if own else lab.shipped("reward")
+    print(f"reward: {'your own run' if own else 'the one that comes with llmlab'}, {path.name}.")
+    backbone, tokenizer, _ = lab.load(path)
     tensors, _ = artifacts.load_checkpoint(path)
-    reward = RewardModel(model)
+    reward = RewardModel(backbone, tokenizer)
     reward.head.weight.data.copy_(tensors["extra.weight"])
     reward.head.bias.data.copy_(tensors["extra.bias"])
     return reward
+
+
+def _own_is_comparable(lab: Lab) -> bool:
+    """Whether the learner has a finished run, of this profile's shape or the shipped one's."""
+    if not lab.path("reward").exists():
+        return False
+    meta = artifacts.read_meta(lab.path("reward"))
+    shapes = [
+        asdict(halved(lab.profile.model)),
+        artifacts.read_meta(lab.shipped("reward"))["config"],
+    ]
+    return meta["config"] in shapes and meta["step"] == meta["steps"]
 
 
 def run(lab: Lab, on_step=None) -> dict:

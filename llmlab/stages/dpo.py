@@ -1,0 +1,87 @@
+"""Stage 6, direct preference optimisation: from comparisons to a policy, without a reward model.
+
+The policy's own log-probabilities, less those of the model it began as, are a reward; Bradley-Terry
+on that reward is the loss.  Rafailov et al. 2023.
+"""
+
+import random
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from llmlab.core.losses import dpo_loss
+from llmlab.core.model import Transformer
+from llmlab.core.optim import Optimizer, learning_rate
+from llmlab.core.tokenizer import BPE
+from llmlab.lab import Lab
+from llmlab.stages import loop
+from llmlab.stages.reward import Pair, as_batch, make_pairs, training_requests
+from llmlab.stages.rl import freeze
+from llmlab.stages.sft import Batch, Chat, answer_logprobs, evaluate
+
+SECONDS = 35.0  # the live budget, where no other was asked for
+BETA = 0.1
+
+
+def summed(model: Transformer, batch: Batch) -> Tensor:
+    """Log-probability of each whole answer: (B,)."""
+    return answer_logprobs(model, batch).sum(1)
+
+
+def dpo(
+    lab: Lab,
+    model: Transformer,
+    tokenizer: BPE,
+    pairs: list[Pair],
+    beta: float = BETA,
+    lr: float = 3e-4,
+    name: str = "dpo",
+    on_step=None,
+) -> loop.Job:
+    """Train `model` on pairs of answers; the reference is the model as it comes in.
+
+    Records: the loss, the share of pairs that the implied reward orders right, and by how much
+    log(policy / reference) of the chosen answers has grown (`chosen`, in nats).
+    """
+    chat, reference = Chat(tokenizer), freeze(model)
+    optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job.meta = {"stage": "dpo", "seed": lab.seed, "beta": beta, "lr": lr, "pairs": len(pairs)}
+    size = min(lab.profile.reward_batch, len(pairs))
+
+    def one_step(step: int) -> dict:
+        turn, place = divmod(step, len(pairs) // size)
+        order = random.Random(f"{lab.seed}/dpo/{turn}").sample(range(len(pairs)), len(pairs))
+        chosen_pairs = [pairs[i] for i in order[place * size : (place + 1) * size]]
+        batch = as_batch(chat, chosen_pairs, lab.device)
+        chosen, rejected = summed(model, batch).chunk(2)
+        with torch.no_grad():
+            ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
+        loss = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
+        loss.backward()
+        optimizer.step(learning_rate(step, job.steps or 10**9))
+        gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
+        return {
+            "loss": loss.item(),
+            "accuracy": (gained > lost).float().mean().item(),
+            "chosen": gained.mean().item(),
+        }
+
+    if not job.resume():
+        budget = lab if lab.minutes else replace(lab, minutes=SECONDS / 60)
+        job.steps = loop.calibrate(budget, "reward", one_step, job)
+    loop.run(job, one_step, on_step, name)
+    return job
+
+
+def run(lab: Lab, on_step=None) -> dict:
+    """The stage: the SFT model tuned on pairs of its own answers, and judged."""
+    start = time.monotonic()
+    model, tokenizer, _ = lab.latest("sft")
+    requests = training_requests(lab, lab.profile.reward_pairs, lab.seed)
+    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed)
+    job = dpo(lab, model, tokenizer, pairs, on_step=on_step)
+    figures = {"steps": job.steps, "pairs": len(pairs), **evaluate(model, tokenizer)}
+    return {**figures, "seconds": time.monotonic() - start}

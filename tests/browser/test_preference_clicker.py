@@ -1,0 +1,172 @@
+"""`PreferenceClicker` as a learner meets it."""
+
+import json
+import os
+
+import pytest
+
+MAKE = """
+from pathlib import Path
+from llmlab.widgets.preference_clicker import PreferenceClicker
+
+DUELS = [
+    ("What can I cook with rice?", "Rice Bowl: rice, kale, mint, walnuts, lemon.",
+     "Rice Pudding: rice, milk, sugar, cinnamon, butter, eggs."),
+    ("Give me a soup with leeks.", "Leek Soup: leeks, cream.", "Hot Soup: chile, beef, corn."),
+    ("<script>window.hacked = 1</script> <b>bold</b>",
+     "<img src=x onerror='hacked = 2'>: " + "a" * 300 + ", \\u202eback.", "no colon at all"),
+]
+clicker = PreferenceClicker(DUELS, Path("clicks.json"), [(1.0, -1.0), (0.2, 0.5), (0.0, 0.0)])
+clicker
+"""
+ROOT = ".jp-OutputArea-output .ll-prefer"
+
+
+@pytest.fixture
+def page(jupyter):
+    """A notebook with the clicker, its cell run; nothing was clicked before."""
+    (jupyter.folder / "clicks.json").unlink(missing_ok=True)
+    return opened(jupyter)
+
+
+def opened(jupyter):
+    page = jupyter.open_notebook(jupyter.write_notebook("clicker.ipynb", MAKE))
+    page.set_default_timeout(15_000)
+    jupyter.run_all(page)
+    assert jupyter.errors(page) == []
+    page.wait_for_selector(f"{ROOT} .ll-card")
+    return page
+
+
+def kept(jupyter) -> list[str]:
+    """The choices in the file."""
+    path = jupyter.folder / "clicks.json"
+    return [c["choice"] for c in json.loads(path.read_text())] if path.exists() else []
+
+
+def at_pair(page, words: str) -> None:
+    """Wait until the request on show begins so."""
+    page.wait_for_function(
+        "words => document.querySelector('.jp-OutputArea-output .ll-request')"
+        ".textContent.startsWith(words)",
+        arg=words,
+    )
+
+
+def card(page, side: int):
+    return page.locator(f"{ROOT} .ll-card").nth(side)
+
+
+def said(page) -> str:
+    return page.locator(f"{ROOT} .ll-said").inner_text()
+
+
+def test_a_click_is_kept_and_the_next_pair_comes(jupyter, page):
+    at_pair(page, "1 of 3: What can I cook with rice?")
+    assert card(page, 0).locator(".ll-title").inner_text() == "Rice Bowl"
+    foods = card(page, 1).locator(".ll-food").all_inner_texts()
+    assert foods == ["rice", "milk", "sugar", "cinnamon", "butter", "eggs"]
+    card(page, 0).click()
+    at_pair(page, "2 of 3: Give me a soup")
+    assert kept(jupyter) == ["left"]
+    assert said(page) == "1 of 3 decided; the reward model agrees with 1 of 1"
+
+
+def test_by_keyboard_alone(jupyter, page):
+    card(page, 0).focus()
+    page.keyboard.press("ArrowRight")
+    at_pair(page, "2 of 3")
+    page.keyboard.press("ArrowDown")
+    at_pair(page, "3 of 3")
+    page.keyboard.press("Backspace")
+    at_pair(page, "2 of 3")
+    page.keyboard.press("Tab")  # from the left card to the right one
+    page.keyboard.press("Enter")
+    at_pair(page, "3 of 3")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f"{ROOT} .ll-over", state="visible")
+    assert kept(jupyter) == ["right", "right", "left"]
+    assert page.evaluate("document.activeElement.closest('.ll-prefer') !== null")
+    page.keyboard.press("Backspace")
+    at_pair(page, "3 of 3")
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
+
+
+def test_two_fast_presses_decide_one_pair(jupyter, page):
+    card(page, 0).focus()
+    page.evaluate(
+        """() => { const card = document.activeElement;
+        for (let i = 0; i < 3; i++)
+          card.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', bubbles: true})); }"""
+    )
+    at_pair(page, "2 of 3")
+    page.wait_for_timeout(300)
+    assert kept(jupyter) == ["left"]
+
+
+def test_it_goes_on_after_the_kernel_has_gone(jupyter, page):
+    card(page, 1).click()
+    at_pair(page, "2 of 3")
+    again = opened(jupyter)
+    at_pair(again, "2 of 3")
+    again.locator(f"{ROOT} .ll-bar button").last.click()  # back
+    at_pair(again, "1 of 3")
+    assert card(again, 1).get_attribute("aria-pressed") == "true"
+    assert card(again, 0).get_attribute("aria-pressed") == "false"
+
+
+def test_hostile_words_stay_words(page):
+    for side, pair in ((0, "2"), (1, "3")):
+        card(page, side).click()
+        at_pair(page, f"{pair} of 3")
+    at_pair(page, "3 of 3: <script>window.hacked")
+    assert page.evaluate("window.hacked") is None
+    assert card(page, 0).locator(".ll-title").inner_text().startswith("<img")
+    assert card(page, 1).locator(".ll-title").inner_text() == "(no title)"
+    outside, inside = page.locator(ROOT).bounding_box(), card(page, 1).bounding_box()
+    assert inside["x"] + inside["width"] <= outside["x"] + outside["width"]
+    assert card(page, 0).bounding_box()["width"] == pytest.approx(inside["width"], abs=2)
+
+
+def test_the_next_pair_is_there_at_once(page):
+    times = []
+    for side in (0, 1):
+        times.append(
+            page.evaluate(
+                """async side => {
+          const root = document.querySelector('.jp-OutputArea-output .ll-prefer');
+          const start = performance.now();
+          const drawn = new Promise(done => new MutationObserver(() => done())
+            .observe(root.querySelector('.ll-request'), {childList: true}));
+          root.querySelectorAll('.ll-card')[side].click();
+          await drawn;
+          return performance.now() - start; }""",
+                side,
+            )
+        )
+    print("milliseconds:", [round(t) for t in times])
+    # 100 ms; in proportion more where programs have to wait for a processor.
+    assert min(times) < 100 * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_dark_and_light(jupyter, page, pictures, theme):
+    jupyter.set_theme(page, theme)
+    card(page, 1).click()
+    at_pair(page, "2 of 3")
+    page.locator(f"{ROOT} .ll-bar button").last.click()
+    at_pair(page, "1 of 3")
+    card(page, 0).focus()
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(600)  # the new theme's colours fade in
+    for part in (".ll-request", ".ll-title", ".ll-food", ".ll-side", "kbd", ".ll-bar button",
+                 ".ll-said"):  # fmt: skip
+        assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
+    page.locator(ROOT).screenshot(path=pictures / f"clicker-{theme.split()[-1].lower()}.png")
+
+
+def test_the_saved_notebook_shows_a_pair(jupyter, page, pictures, build):
+    reader = jupyter.reopen_saved(page, "clicker.ipynb", build)
+    words = reader.locator(".jp-OutputArea-output table").inner_text()
+    assert "Rice Bowl: rice, kale" in words and "0 of 3 decided" in words
+    reader.screenshot(path=pictures / "clicker-saved.png")
