@@ -104,9 +104,11 @@ def grpo(
     lr: float = 5e-4,
     on_step=None,
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
+    term: Callable[[str, str], float] | None = None,
 ) -> loop.Job:
     """Group-relative policy optimisation on a reward of the judge's scores.
 
+    term: what a request and its answer, as texts, earn besides, such as a learner's own rule.
     on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
     may be called for a step twice, first while the budget is measured.
     """
@@ -123,7 +125,11 @@ def grpo(
         texts = [t for t in texts for _ in range(group)]
         answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
         scores = judge_all(asked, chat, answers)
-        rewards = torch.tensor([float(reward(s)) for s in scores]).view(-1, group)
+        earned = [float(reward(s)) for s in scores]
+        if term:
+            own = (float(term(t, chat.read(a))) for t, a in zip(texts, answers, strict=True))
+            earned = [e + more for e, more in zip(earned, own, strict=True)]
+        rewards = torch.tensor(earned).view(-1, group)
         advantage = group_advantage(rewards).flatten()  # (requests * group,)
         keep = advantage.abs() > 1e-6
         record = {
@@ -152,7 +158,7 @@ def grpo(
         if on_rollouts:
             taught = keep.nonzero()[:, 0].tolist()
             on_rollouts(step + 1, [
-                Rollout(texts[i], answers[i], float(reward(scores[i])), rule_parts(scores[i]),
+                Rollout(texts[i], answers[i], earned[i], rule_parts(scores[i]),
                         [advantage[i].item()] * len(answers[i]), gaps[row])
                 for row, i in enumerate(taught)
             ])  # fmt: skip

@@ -87,6 +87,18 @@ def test_grpos_rollouts_are_what_its_groups_taught(toy):
     assert set(groups.values()) == {lab.profile.grpo_group}
 
 
+def test_a_term_of_the_learners_own_is_added_to_the_reward(toy):
+    lab, model, tokenizer = toy
+    steps, chat = {}, Chat(tokenizer)
+    rl.grpo(
+        lab, rl.unfreeze(model), tokenizer, reward=lambda score: score.asked,
+        on_rollouts=steps.__setitem__, term=lambda request, answer: len(request) + len(answer),
+    )  # fmt: skip
+    for rollout in steps[1]:
+        lengths = len(rollout.request) + len(chat.read(rollout.answer))
+        assert rollout.reward == rollout.parts["asked"] + lengths
+
+
 def test_ppos_rollouts_have_an_advantage_for_each_token(toy):
     lab, model, tokenizer = toy
     steps, judge = {}, load_reward(lab, mine=False)
