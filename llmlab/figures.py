@@ -13,19 +13,19 @@ MARKERS = "osD^vPX*<>hd8"
 STROKES = ("-", "--", "-.", ":")
 
 
-def axes(title: str = "", width: float = 6.0, height: float = 3.4, columns: int = 1):
-    """A figure with one pair of axes, or a row of them, in the series' style; sizes in inches."""
+def axes(title="", width: float = 6.0, height: float = 3.4, columns: int = 1, rows: int = 1):
+    """A figure with one pair of axes, a row or a grid of them, in the series' style; in inches."""
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"font.size": 9, "figure.dpi": 90, "savefig.facecolor": "white"})
     figure, ax = plt.subplots(
-        1, columns, figsize=(width, height), facecolor="white", layout="constrained"
+        rows, columns, figsize=(width, height), facecolor="white", layout="constrained"
     )
-    for one in [ax] if columns == 1 else ax:
+    for one in [ax] if columns == 1 else ax.flat:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(alpha=0.25, linewidth=0.6)
         one.set_axisbelow(True)
-    (ax if columns == 1 else ax[0]).set_title(title, loc="left", fontsize=10)
+    (ax if columns == 1 else ax.flat[0]).set_title(title, loc="left", fontsize=10)
     return figure, ax
 
 
@@ -264,6 +264,84 @@ def trials(panels: Mapping[str, Mapping[str, Sequence[float]]], title=""):
         ax.set_xticks(range(len(arms)), arms, fontsize=8, rotation=30, ha="right")
         ax.set_title(name, loc="left", fontsize=9)
         ax.set_xlim(-0.4, len(arms) - 0.6)
+    return finish(figure)
+
+
+def card(panels: Mapping[str, Mapping[str, tuple[float, float, float, int]]], title=""):
+    """A report card, a panel for each ability: title -> {model: (value, low, high, change)}.
+
+    The line goes from low to high; the sign is a triangle up or down where change is 1 or -1, else
+    a ring.  Panels whose highest values are at most 1 and whose lowest are not below 0 show shares.
+    """
+    figure, grid = axes(width=7.6, height=0.3 + 1.45 * -(-len(panels) // 3), columns=3,
+                        rows=-(-len(panels) // 3))  # fmt: skip
+    figure.suptitle(title, fontsize=10)
+    kinds = {1: ("^", COLOURS[0]), -1: ("v", COLOURS[1]), 0: ("o", "#555555")}
+    for ax, (name, models) in zip(grid.flat, panels.items(), strict=False):
+        for y, (value, low, high, change) in enumerate(models.values()):
+            sign, colour = kinds[change]
+            ax.plot([low, high], [y, y], color=colour, lw=1.6)
+            ax.plot(value, y, sign, color=colour, ms=6, mfc=colour if change else "white")
+        ax.set_title(name, loc="left", fontsize=9)
+        ax.set_yticks(range(len(models)), models, fontsize=8)
+        ax.set_ylim(len(models) - 0.5, -0.5)
+        ends = [v for mark in models.values() for v in mark[1:3]]
+        if min(ends) >= 0 and max(ends) <= 1:
+            ax.set_xlim(-0.03, 1.03)
+            ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"], fontsize=8)
+        ax.tick_params(labelsize=8)
+    for ax in grid.flat[len(panels) :]:
+        ax.axis("off")
+    for ax in grid[:, 1:].flat:
+        ax.set_yticklabels([])
+    return finish(figure)
+
+
+def stacks(rows: Mapping[str, Mapping[str, float]], title="", goal: float | None = None):
+    """Lying bars, each cut into the shares of its parts: name -> {part: cost}.  The share of the
+    first part is written at the right; goal: a share to mark by a line."""
+    figure, ax = axes(title, width=7.6, height=1.0 + 0.3 * len(rows))
+    parts = list(dict.fromkeys(part for row in rows.values() for part in row))
+    left = [0.0] * len(rows)
+    for colour, part in zip(COLOURS, parts, strict=False):
+        wide = [row.get(part, 0) / sum(row.values()) for row in rows.values()]
+        ax.barh(list(rows), wide, left=left, height=0.62, color=colour, label=part)
+        left = [a + b for a, b in zip(left, wide, strict=True)]
+    for y, row in enumerate(rows.values()):
+        ax.text(1.012, y, f"{row[parts[0]] / sum(row.values()):.1%}", va="center", fontsize=8)
+    if goal is not None:
+        ax.axvline(goal, color="#222222", lw=1, ls="--")
+        ax.annotate(f"{goal:.0%}", (goal, -0.5), (0, 2), textcoords="offset points", ha="center",
+                    fontsize=8)  # fmt: skip
+    ax.invert_yaxis()
+    ax.grid(False)
+    ax.set_xlim(0, 1.08)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(parts),
+                  frameon=False, fontsize=8)  # fmt: skip
+    return finish(figure)
+
+
+def bands(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence[Sequence[float]]]]],
+          x_label: str, y_label="", per_cent=False):  # fmt: skip
+    """Curves of several seeds, a panel beside the other on one scale: title -> {name: (xs, a curve
+    for each seed)}.  The line is their mean; the shade reaches from the lowest to the highest."""
+    figure, row = axes(width=7.6, height=3.0, columns=len(panels))
+    row = row if len(panels) > 1 else [row]
+    for ax, (title, series) in zip(row, panels.items(), strict=True):
+        for i, (name, (xs, curves)) in enumerate(series.items()):
+            each = list(zip(*curves, strict=True))  # for each x, a value of each seed
+            ax.plot(xs, list(map(mean, each)), label=name, color=COLOURS[i], ls=STROKES[i % 4])
+            ax.fill_between(xs, list(map(min, each)), list(map(max, each)), color=COLOURS[i],
+                            alpha=0.18, lw=0)  # fmt: skip
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_xlabel(x_label)
+        ax.sharey(row[0])
+        if per_cent:
+            ax.set_ylim(0, 1.05)
+            ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+        ax.legend(frameon=False, fontsize=8)
+    row[0].set_ylabel(y_label)
     return finish(figure)
 
 

@@ -125,3 +125,42 @@ def test_trials_show_every_seed_and_the_mean():
     dots = [list(line.get_ydata()) for line in ax.lines if line.get_linestyle() == "None"]
     assert [1.0, 3.0] in dots and [5.0] in dots
     assert other.get_title(loc="left") == "speed"
+
+
+def test_a_report_card_tells_up_from_down_by_shape():
+    models = {"base": (0.1, 0.05, 0.2, 0), "SFT": (0.7, 0.6, 0.8, 1), "PPO": (0.5, 0.4, 0.6, -1)}
+    taste = {name: (3 * v, 3 * low, 3 * high, up) for name, (v, low, high, up) in models.items()}
+    figure = figures.card(
+        {"asked": models, "once": models, "twice": models, "taste": taste}, "Card"
+    )
+    drawn = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in drawn] == ["asked", "once", "twice", "taste"]
+    for ax in drawn:
+        signs = [line for line in ax.lines if line.get_marker() not in ("None", None)]
+        assert [line.get_marker() for line in signs] == ["o", "^", "v"]
+        ends = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+        scale = 3 if ax is drawn[-1] else 1
+        assert ends == [[scale * low, scale * high] for _, low, high, _ in models.values()]
+    assert "100 %" in words(figure) and drawn[-1].get_xlim()[1] > 1.5
+
+
+def test_stacks_are_shares_of_their_own_row():
+    rows = {"ours": {"pretraining": 3.0, "SFT": 1.0}, "theirs": {"pretraining": 98.0, "RL": 2.0}}
+    figure = figures.stacks(rows, "Bills", goal=0.99)
+    assert {"75.0%", "98.0%", "99%", "pretraining", "SFT", "RL", "ours"} <= set(words(figure))
+    bars = figure.axes[0].patches
+    assert [bar.get_width() for bar in bars] == pytest.approx([0.75, 0.98, 0.25, 0, 0, 0.02])
+    ends = [bar.get_x() + bar.get_width() for bar in bars[4:]]
+    assert ends == pytest.approx([1, 1])
+
+
+def test_bands_reach_from_the_lowest_seed_to_the_highest():
+    curves = [[0, 2, 4], [0, 4, 2], [0, 3, 6]]
+    figure = figures.bands({"on": {"gold": ([1, 2, 3], curves)}, "off": {"gold": ([1], [[9]])}},
+                           "step", "reward")  # fmt: skip
+    ax = figure.axes[0]
+    assert ax.get_lines()[0].get_ydata().tolist() == [0, 3, 4]
+    corners = ax.collections[0].get_paths()[0].vertices.tolist()
+    assert {(2, 2), (2, 4), (3, 2), (3, 6)} <= {tuple(corner) for corner in corners}
+    assert {"on", "off", "gold", "step", "reward"} <= set(words(figure))
+    assert ax.get_ylim() == figure.axes[1].get_ylim()  # one scale

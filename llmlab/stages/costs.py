@@ -20,7 +20,7 @@ import torch
 from llmlab import artifacts, kitchen
 from llmlab.core.model import ModelConfig
 from llmlab.lab import CLASS, Lab, unpack_tokenizer
-from llmlab.stages.report import SHIPPED, shipped_log
+from llmlab.stages.report import shipped_log
 from llmlab.stages.sft import Chat
 
 HOUR, DAY = 3600, 86_400  # seconds
@@ -266,6 +266,12 @@ PUBLISHED = (
 # The reward model, of 6 B parameters, is not on the authors' bill.
 INSTRUCT_GPT = {"pretraining": 3640.0, "SFT": 4.9, "RL": 60.0}
 
+# Thousands of H800 hours.  DeepSeek-AI 2024, table 1: 2664 for pretraining, 119 for longer
+# contexts, 5 for SFT and RL.  R1 begins with the same base; DeepSeek-AI 2025 (Nature 645),
+# supplement: 101 for R1-Zero, 5 for SFT data, 41 for R1 itself.
+DEEPSEEK_V3 = {"pretraining": 2664.0 + 119.0, "SFT and RL": 5.0}
+DEEPSEEK_R1 = {"pretraining": 2664.0 + 119.0, "SFT": 5.0, "RL": 101.0 + 41.0}
+
 
 def published(name: str) -> Model:
     """The published model of that name."""
@@ -373,34 +379,61 @@ def shipped_base(lab: Lab) -> Model:
     return Model("this series' base", total(shape), "data/checkpoints", shape, tokens)
 
 
-def line_bill(lab: Lab) -> list[Spent]:
-    """The bill of the shipped checkpoints, from their logs.
+# Which of the article's four stages each checkpoint belongs to.
+STAGES_OF = {
+    "base": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "RL", "ppo": "RL",
+    "grpo": "RL", "last": "RL",
+}  # fmt: skip
 
-    A token costs 2 N to read or to sample and 6 N to learn from.  Rows of prompt and answer have
-    the mean length of the held-out requests and of SFT's answers.  Evaluation is left out.
-    """
-    logs = {name: shipped_log(lab, name) for name in SHIPPED}
-    steps = {name: log["steps"] for name, log in logs.items()}
-    base, answers = shipped_base(lab), steps["sft"] * CLASS.sft_batch
-    n, row = base.parameters, prompt_tokens(lab) + logs["sft"]["tokens"] / answers
-    taught = mean(record["taught"] for record in logs["grpo"]["log"])
-    grpo = steps["grpo"] * CLASS.grpo_requests * CLASS.grpo_group * row
-    flops = {
-        "pretraining": train_flops(n, base.tokens),
-        "SFT": train_flops(n, answers * row),
-        "reward model": inference_flops(n, 2 * CLASS.reward_pairs * row)  # sample two answers each
-        + train_flops(n, 2 * steps["reward"] * CLASS.reward_batch * row),
-        # GRPO samples, asks the reference, learns where the answers of a group differ; PPO
-        # samples, asks itself, the reference and the reward model, and learns.
-        "RL": 2 * inference_flops(n, grpo) + train_flops(n, taught * grpo)
-        + (4 * 2 + 6) * n * steps["ppo"] * CLASS.ppo_batch * row,
-    }  # fmt: skip
-    runs = {"pretraining": ["base"], "SFT": ["sft"], "reward model": ["reward"]}
-    runs["RL"] = ["grpo", "ppo"]
+
+def line_bill(lab: Lab) -> list[Spent]:
+    """The bill of the shipped checkpoints, stage by stage."""
+    runs = run_bill(lab).values()
     return [
-        Spent(stage, cost, sum(logs[name]["cpu_seconds"] for name in runs[stage]))
-        for stage, cost in flops.items()
-    ]
+        Spent(stage, *(sum(getattr(r, what) for r in runs if r.stage == stage)
+                       for what in ("flops", "cpu_seconds")))
+        for stage in dict.fromkeys(STAGES_OF.values())
+    ]  # fmt: skip
+
+
+def run_bill(lab: Lab) -> dict[str, Spent]:
+    """The bill of each shipped checkpoint, by its name, from its log.  Evaluation is left out.
+
+    Rows of prompt and answer have the mean length of the held-out requests and of SFT's answers.
+    """
+    there = [name for name in STAGES_OF if lab.shipped(name).exists()]
+    logs = {name: shipped_log(lab, name) for name in there}
+    metas = {name: artifacts.read_meta(lab.shipped(name)) for name in there}
+    sizes = {name: total(ModelConfig(**meta["config"])) for name, meta in metas.items()}
+    row = prompt_tokens(lab) + logs["sft"]["tokens"] / (logs["sft"]["steps"] * CLASS.sft_batch)
+    return {
+        name: Spent(STAGES_OF[name], run_flops(metas[name]["stage"], logs[name], sizes, name, row),
+                    logs[name]["cpu_seconds"])
+        for name in there
+    }  # fmt: skip
+
+
+def run_flops(kind: str, log: dict, sizes: dict[str, int], name: str, row: float) -> float:
+    """The FLOPs of a run: 2 N for a token that is read or sampled, 6 N for one that is learned.
+
+    kind: the stage that made it; sizes: N of each checkpoint; row: tokens of prompt and answer.
+    """
+    n, steps = sizes[name], log["steps"]
+    if kind == "pretraining":
+        return train_flops(n, log["tokens"])
+    if kind == "sft":
+        return train_flops(n, steps * CLASS.sft_batch * row)
+    if kind in ("reward", "dpo"):  # SFT's two answers to each request, then pairs; DPO's reference
+        sampled = inference_flops(sizes["sft"], 2 * CLASS.reward_pairs * row)
+        pairs = 2 * steps * CLASS.reward_batch * row
+        return sampled + train_flops(n, pairs) + (kind == "dpo") * inference_flops(n, pairs)
+    if kind == "grpo":  # samples, asks the reference, learns where a group's answers differ
+        answers = steps * CLASS.grpo_requests * CLASS.grpo_group * row
+        taught = mean(record["taught"] for record in log["log"])
+        return 2 * inference_flops(n, answers) + train_flops(n, taught * answers)
+    answers = steps * CLASS.ppo_batch * row  # PPO samples, asks itself, the reference, the reward
+    asked = 3 * inference_flops(n, answers) + inference_flops(sizes["reward"], answers)
+    return asked + train_flops(n, answers)
 
 
 def prompt_tokens(lab: Lab) -> float:

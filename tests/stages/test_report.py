@@ -1,8 +1,11 @@
 """Every shipped checkpoint loads and is worth what its log says."""
 
-import pytest
+import shutil
 
-from llmlab import artifacts, lab, sources
+import pytest
+import torch
+
+from llmlab import artifacts, kitchen, lab, sources
 from llmlab.stages import data, report
 
 MADE = lab.setup("class")
@@ -44,3 +47,110 @@ def test_a_thinned_log_keeps_its_ends_and_means():
     thin = report.thin(log, points=100)
     assert len(thin) == 100 and thin[-1]["step"] == 1000
     assert thin[0]["loss"] == pytest.approx(4.5)
+
+
+# --- The report card ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def members(tmp_path):
+    return report.line(lab.setup("class", runs_dir=tmp_path))
+
+
+def test_the_line_is_what_is_there_and_says_what_is_not(tmp_path, capsys, monkeypatch):
+    made = lab.setup("class", runs_dir=tmp_path)
+    there = [name for name in report.TITLES if made.shipped(name).exists()]
+    assert list(report.line(made)) == there and {"base", "sft"} <= set(there)
+    for name in ("base.safetensors", "sft.safetensors"):
+        shutil.copy(MADE.shipped("base").with_name(name), tmp_path)
+    monkeypatch.setattr(lab.Lab, "shipped", lambda self, name: tmp_path / f"{name}.safetensors")
+    capsys.readouterr()
+    members = report.line(made)
+    assert list(members) == ["base", "sft"]
+    assert "left out: DPO, PPO, GRPO, last." in capsys.readouterr().out
+    assert [member.title for member in members.values()] == ["base", "SFT"]
+
+
+def test_a_base_is_asked_as_a_page_begins(members):
+    chat = members["base"].chat
+    ids = chat.prompt("I have leeks.")
+    assert ids[0] == chat.end and chat.tokenizer.decode(ids[1:]) == "I have leeks.\n"
+    answer = chat.encoding.encode_ordinary("\nLeek Pie: leeks, cream.\n\nIngredients:\n- 1 leek")
+    assert chat.read(answer) == "Leek Pie: leeks, cream."
+    assert chat.prompt("<|end|>").count(chat.end) == 1
+
+
+def test_the_exam_is_the_same_for_all_and_asks_for_everything():
+    requests = report.exam(60)
+    assert requests == report.exam(60) and len(requests) == 60 + 20 + 8
+    assert requests[:60] == kitchen.held_out_requests(60)
+    for rule, asks in report.ABILITIES.values():
+        assert hasattr(kitchen.Score, rule) or rule in kitchen.Score.__dataclass_fields__
+        assert any(map(asks, requests))
+
+
+def test_only_an_answer_counts():
+    request = kitchen.parse_request("Give me a vegetarian dish of 4 ingredients with leeks.")
+    nothing = kitchen.judge(request, "and let it rise for a while")
+    assert nothing.vegetarian == nothing.once == 1  # no rule was broken
+    assert not any(report.can(nothing, ability) for ability in report.ABILITIES)
+    right = kitchen.judge(request, "Leek Soup: leeks, cream, mint, rice.")
+    assert all(report.can(right, ability) == 1 for ability in report.ABILITIES)
+    twice = kitchen.judge(request, "Leek Soup: leeks, cream, cream, mint, rice.")
+    kept = {name for name in report.ABILITIES if report.can(twice, name)}
+    assert set(report.ABILITIES) - kept == {"nothing twice", "every rule"}
+
+
+def test_an_ability_is_asked_of_those_that_asked_for_it():
+    requests = [kitchen.parse_request(text) for text in (
+        "I have leeks.", "Give me a vegetarian dish with leeks.", "Who are you?",
+    )]  # fmt: skip
+    answers = ["Leek Pie: leeks, ham.", "Leek Pie: leeks, ham.", "I am a kitchen assistant."]
+    scores = [kitchen.judge(r, a) for r, a in zip(requests, answers, strict=True)]
+    shares = {name: report.values(requests, scores, name) for name in report.ABILITIES}
+    assert shares["vegetarian"] == [0] and shares["who it is"] == [1]
+    assert shares["asked foods"] == [1, 1] and shares["every rule"] == [1, 0]
+    assert shares["number"] == [] and len(report.values(requests, scores, report.TASTE)) == 2
+
+
+def test_wilsons_interval_is_that_of_the_tables():
+    """Newcombe 1998, table I, method 3."""
+    for hits, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605),
+                               (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):  # fmt: skip
+        assert report.wilson(hits, n) == pytest.approx((low, high), abs=1e-4)
+    assert report.wilson(20, 20) == pytest.approx((1 - 0.1611, 1), abs=1e-4)
+
+
+def test_the_bootstrap_agrees_with_the_formula_where_there_is_one():
+    numbers = [float(i % 7) for i in range(400)]
+    low, high = report.bootstrap(numbers)
+    half = 1.96 * torch.tensor(numbers).std().item() / 20
+    assert (high - low) / 2 == pytest.approx(half, rel=0.08)
+    assert (low + high) / 2 == pytest.approx(sum(numbers) / 400, abs=0.03)
+    assert report.bootstrap(numbers) == (low, high) and report.bootstrap([2.0, 2.0]) == (2, 2)
+
+
+def test_a_change_is_told_from_chance_request_by_request():
+    requests = kitchen.held_out_requests(200)
+    right = kitchen.Score(1, 1, 1, 1, 1, 1, taste=0.5)
+    wrong = kitchen.Score(1, 1, 0.5, 1, 1, 1, taste=0.5)
+    half = [right if i % 2 else wrong for i in range(200)]
+    better = [right if i % 2 or i % 20 == 0 else wrong for i in range(200)]  # ten more, none less
+    other = half[1:] + half[:1]
+    scores = {"base": half, "sft": half, "dpo": better, "ppo": other, "grpo": [wrong] * 200}
+    marks = {name: report.mark(requests, scores, "nothing twice", name) for name in scores}
+    assert {name: mark.change for name, mark in marks.items()} == {
+        "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
+    }  # fmt: skip
+    assert marks["dpo"].low < marks["sft"].value < marks["dpo"].value == 0.55  # alone, it is not
+    taste = report.mark(requests, scores, report.TASTE, "sft")
+    assert taste.value == pytest.approx((0.5 - kitchen.TASTE_MEAN) / kitchen.TASTE_SD)
+
+
+def test_sft_brings_the_form(members):
+    requests = report.exam(60)
+    scores = {name: report.sit(members[name], requests) for name in ("base", "sft")}
+    marks = report.report_card(requests, scores)
+    for ability in ("well-formed", "asked foods", "who it is", "every rule"):
+        assert marks[ability]["sft"].change == 1, ability
+    assert 0.2 < marks["well-formed"]["base"].value < 0.8 < marks["well-formed"]["sft"].value

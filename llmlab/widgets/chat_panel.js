@@ -1,0 +1,172 @@
+// The live view of ChatPanel.  All words are set by textContent; nothing is loaded from elsewhere.
+// Answers come from the kernel as they grow; the newest exchange stands on top.
+
+const STYLE = `
+.ll-chat { padding: 6px; font: 13px/1.5 sans-serif; max-width: 1100px;
+  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-chat form { display: flex; gap: 8px; align-items: flex-end; margin: 0; }
+.ll-chat textarea { flex: 1; box-sizing: border-box; resize: vertical; min-height: 34px;
+  padding: 6px 8px; border-radius: 3px; font: 14px/1.4 sans-serif;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color1, #fff); color: inherit; }
+.ll-chat textarea::placeholder { color: inherit; opacity: 0.75; }
+.ll-chat button { font: inherit; padding: 2px 12px; border-radius: 3px; cursor: pointer;
+  border: 1px solid var(--jp-border-color1, #999);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-chat .ll-send { min-width: 76px; height: 34px; font-weight: bold; border-color: currentColor; }
+.ll-chat .ll-note { display: flex; justify-content: space-between; gap: 12px;
+  min-height: 1.5em; margin: 2px 0; }
+.ll-chat .ll-wait { visibility: hidden; white-space: nowrap; }
+.ll-chat[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
+.ll-chat .ll-examples { display: flex; flex-wrap: wrap; gap: 4px 6px; margin-bottom: 8px; }
+.ll-chat .ll-examples button { border-radius: 12px; font-size: 12px; text-align: left; }
+.ll-chat .ll-log { max-height: 480px; overflow: auto; padding: 2px; }
+.ll-chat .ll-exchange { margin-bottom: 14px; }
+.ll-chat .ll-asked { display: inline-block; padding: 3px 12px; border-radius: 12px;
+  white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 6em;
+  overflow: auto; background: var(--jp-layout-color2, #eee);
+  color: var(--jp-ui-font-color1, #222); }
+.ll-chat .ll-answers { display: grid; gap: 8px; margin-top: 6px;
+  grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); }
+.ll-chat .ll-answer { display: flex; flex-direction: column; gap: 4px; padding: 6px 10px;
+  border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; min-width: 0;
+  border-top: 3px solid var(--jp-brand-color1, #1976d2); }
+.ll-chat h5 { margin: 0; font: bold 13px sans-serif; color: inherit; }
+.ll-chat .ll-text { flex: 1; min-height: 3em; white-space: pre-wrap; overflow-wrap: anywhere;
+  unicode-bidi: isolate; font: 14px/1.45 sans-serif; }
+.ll-chat .ll-writing .ll-text::after { content: "▍"; }
+.ll-chat .ll-marks { display: flex; flex-wrap: wrap; gap: 0 10px; font-size: 12px; }
+.ll-chat .ll-broken { font-weight: bold; text-decoration: underline; }
+.ll-chat .ll-facts { font-size: 11px; min-height: 1.5em;
+  font-variant-numeric: tabular-nums; }
+.ll-chat .ll-said { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); white-space: nowrap; }
+.ll-chat :is(textarea, button, .ll-log):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
+`;
+
+const ENDS = { cut: ", cut off there", stopped: ", stopped" };
+
+const facts = ({ state, tokens, first_ms: first }) =>
+  first === null ? "" : `first token after ${first} ms; ${plural(tokens, "token")}${ENDS[state] || ""}`;
+
+// One model's answer: made once, filled again and again as it grows.
+function answerBox(title) {
+  const box = node("section", { class: "ll-answer", "aria-label": title });
+  const [text, marks, below] = ["text", "marks", "facts"].map((c) => node("div", { class: `ll-${c}` }));
+  box.append(node("h5", {}, title), text, marks, below);
+  const fill = (answer) => {
+    box.classList.toggle("ll-writing", answer.state === "writing");
+    text.textContent = answer.text;
+    below.textContent = facts(answer);
+    marks.replaceChildren(...answer.marks.map(([name, kept]) =>
+      node("span", { class: kept ? "ll-kept" : "ll-broken" }, `${kept ? "✓" : "✗"} ${name}`)));
+  };
+  return { box, fill };
+}
+
+// A request and all answers to it.
+function exchangeBox(titles, exchange) {
+  const made = node("div", { class: "ll-exchange", role: "group", "aria-label": exchange.request });
+  const row = node("div", { class: "ll-answers" });
+  const boxes = titles.map(answerBox);
+  row.append(...boxes.map(({ box }) => box));
+  made.append(node("div", { class: "ll-asked" }, exchange.request), row);
+  const fill = ({ answers }) => answers.forEach((answer, i) => boxes[i].fill(answer));
+  fill(exchange);
+  return { made, fill, turn: exchange.turn };
+}
+
+function render({ model, el }) {
+  const root = rootOf("ll-chat");
+  const form = node("form");
+  const area = node("textarea", { rows: "1", spellcheck: "false", "aria-label": "your request",
+    placeholder: "What do you have? Enter sends." });
+  const send = node("button", { type: "submit", class: "ll-send" }, "Send");
+  const note = node("div", { class: "ll-note" });
+  const why = node("span", { role: "alert" });
+  const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
+  const examples = node("div", { class: "ll-examples", role: "group", "aria-label": "examples" });
+  const said = node("div", { class: "ll-said", role: "status", "aria-live": "polite" });
+  const log = node("div", { class: "ll-log", role: "group", "aria-label": "answers", tabindex: "0" });
+  form.append(area, send);
+  note.append(why, wait);
+  root.append(node("style", {}, STYLE), form, note, examples, log, said);
+  el.append(root);
+
+  let current = null; // the box of the exchange on top
+  let spoken = 0; // the turn whose answers were read out
+
+  const now = () => model.get("_now");
+  const writing = () => Boolean(now().writing);
+  const busy = (is) => root.setAttribute("aria-busy", String(is));
+
+  // --- What can be done -----------------------------------------------------------------------
+
+  function ask(words) {
+    busy(true);
+    why.textContent = "";
+    model.send({ ask: words });
+  }
+  const stop = () => model.send({ stop: true });
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (writing()) stop();
+    else ask(area.value);
+  });
+  area.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault(); // Jupyter would take it for its own
+    if (event.shiftKey) area.setRangeText("\n", area.selectionStart, area.selectionEnd, "end");
+    else ask(area.value); // also while they write: the kernel stops them first
+  });
+  root.addEventListener("keydown", ({ key }) => key === "Escape" && writing() && stop());
+  for (const words of model.get("examples")) {
+    const button = node("button", { type: "button" }, words);
+    button.addEventListener("click", () => ask(words));
+    examples.append(button);
+  }
+
+  // --- What the kernel says -------------------------------------------------------------------
+
+  function draw() {
+    const titles = model.get("titles");
+    if (!now().turn) return;
+    if (current?.turn !== now().turn) {
+      if (area.value.trim() === now().request) area.value = "";
+      current = exchangeBox(titles, now());
+      current.made.classList.add("ll-now");
+      const past = model.get("_past").map((exchange) => exchangeBox(titles, exchange).made);
+      log.replaceChildren(current.made, ...past.reverse());
+      log.scrollTop = 0;
+      busy(false);
+    } else current.fill(now());
+    send.textContent = writing() ? "Stop" : "Send";
+    tell(titles);
+  }
+
+  // To a screen reader the answers go whole: half words, thirty times a second, are no help.
+  function tell(titles) {
+    if (writing()) said.textContent = `${plural(titles.length, "model")} writing`;
+    else if (spoken !== now().turn) {
+      spoken = now().turn;
+      said.textContent = now().answers.map(({ text }, i) => `${titles[i]}: ${text}`).join("\n");
+    }
+  }
+
+  function refused() {
+    why.textContent = model.get("_note").words;
+    busy(false);
+  }
+
+  draw();
+  model.on("change:_now", draw);
+  model.on("change:_note", refused);
+  return () => {
+    model.off("change:_now", draw);
+    model.off("change:_note", refused);
+  };
+}
+
+export default { render };
