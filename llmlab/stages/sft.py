@@ -245,7 +245,7 @@ ABILITIES = {
 
 
 def abilities(model: Transformer, tokenizer: BPE, n: int = 200, seed: int = 0) -> dict[str, float]:
-    """Share of the held-out requests of each kind that get in full what they ask for.
+    """Share of the held-out requests of each kind that get what they ask for, well-formed.
 
     n requests, a third as many that ask for a kind of dish as well, a tenth for who it is.
     """
@@ -258,7 +258,7 @@ def abilities(model: Transformer, tokenizer: BPE, n: int = 200, seed: int = 0) -
     answers = ask(model, chat, [r.text(rng) for r in requests], seed=seed)
     judged = list(zip(requests, judge_all(requests, chat, answers), strict=True))
     return {
-        name: mean(getattr(score, rule) == 1 for request, score in judged if asks(request))
+        name: mean(s.wellformed == getattr(s, rule) == 1 for r, s in judged if asks(r))
         for name, (rule, asks) in ABILITIES.items()
     }
 

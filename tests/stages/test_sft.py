@@ -90,4 +90,4 @@ def test_a_model_that_knows_nothing_has_no_abilities():
     config = replace(made.profile.model, vocab_size=made.tokenizer().vocab_size)
     found = abilities(made.build(config), made.tokenizer(), n=6)
     assert found.keys() == ABILITIES.keys()
-    assert found["well-formed"] == found["asked foods"] == found["who it is"] == 0
+    assert set(found.values()) == {0}  # no meat in rubbish is no vegetarian dish
