@@ -1,6 +1,6 @@
 """The only door to the disk: places, files and checkpoints (`sources` brings the texts).
 
-Whatever is written goes to a temporary name beside its target and is renamed at the end, so that
+Whatever is written goes to a temporary folder beside its target and is renamed at the end, so that
 a reader finds the old file or the new one, whole, also after a kill or on a full disk.  Nothing is
 ever unpickled.
 """
@@ -9,7 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,16 +65,39 @@ def runs_dir(override: str | Path | None = None) -> Path:
 # --- Files ----------------------------------------------------------------------------------
 
 
+SCRATCH = ".tmp-llmlab-"
+
+
+@contextlib.contextmanager
+def scratch(folder: Path, seconds: float = 24 * 3600) -> Iterator[Path]:
+    """A temporary folder inside `folder`, which is made where there is none.
+
+    What killed processes left there goes first, once it is surely nobody's any more.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{SCRATCH}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > seconds:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(
+        prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True
+    ) as inside:
+        yield Path(inside)
+
+
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` at the end."""
-    temp = path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    """A temporary name to write to; it takes the place of `path` at the end.
+
+    It lies in a folder of its own, since some writers put temporary files beside what they write.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temp
-        with open(temp, "rb+") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the new name on empty blocks
-        os.replace(temp, path)
+        with scratch(path.parent) as folder:
+            temp = folder / path.name
+            yield temp
+            with open(temp, "rb+") as file:
+                os.fsync(file.fileno())  # else a power cut could leave the name on empty blocks
+            os.replace(temp, path)
     except OSError as error:
         kept = (
             "the file that was there is still whole"
@@ -83,9 +108,6 @@ def _replacing(path: Path) -> Iterator[Path]:
             f"{path} could not be written ({error.strerror or error}); {kept}. "
             "Free some space or choose another folder, then run it again."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temp.unlink()
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:

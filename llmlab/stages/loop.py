@@ -45,6 +45,7 @@ class Job:
     extra: nn.Module | None = None  # a head beside the model
     meta: dict = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    saved: int | None = None  # updates done when it was last saved
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive: weights, the head's weights, the optimiser's state."""
@@ -54,14 +55,30 @@ class Job:
         return out | {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
 
     def save(self) -> None:
+        """Write the run to its path.  Weights that are not finite raise LabError instead."""
         if self.path is None:
             return
+        tensors = self.tensors()
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise self.failure(f"After step {self.step} of {self.steps} not all weights are finite")
         meta = {
             **self.meta, "config": asdict(self.model.config), "step": self.step,
             "steps": self.steps, "tokenizer": pack_tokenizer(self.tokenizer),
+            "dtype": str(self.model.compute_dtype).removeprefix("torch."),  # else it may change
             "t": self.optimizer.t, "cpu_seconds": round(self.cpu_seconds, 1), "log": self.log,
         }  # fmt: skip
-        artifacts.save_checkpoint(self.path, self.tensors(), meta)
+        artifacts.save_checkpoint(self.path, tensors, meta)
+        self.saved = self.step
+
+    def failure(self, what: str) -> LabError:
+        """Why a run must not go on: what happened at which step, what was kept, what to try."""
+        advice = "Nothing of this run was saved yet. Begin again with a smaller learning rate."
+        if self.saved is not None:
+            advice = (
+                f"The checkpoint of step {self.saved} was kept, {self.path}. Go on from there with "
+                "a smaller learning rate, or remove it and begin again."
+            )
+        return LabError(f"{what}. {advice}")
 
     def resume(self) -> bool:
         """Take up a stored run of the same kind where it stopped; False when there is none.
@@ -80,10 +97,12 @@ class Job:
         self.model.load_state_dict(_named(tensors, "model."), strict=False)
         if self.extra is not None:
             self.extra.load_state_dict(_named(tensors, "extra."))
+        if "dtype" in meta:
+            self.model.compute_dtype = getattr(torch, meta["dtype"])
         device = self.model.embed.weight.device
         self.optimizer.state = {k: v.to(device) for k, v in _named(tensors, "optimizer.").items()}
         self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
-        self.cpu_seconds, self.log = meta["cpu_seconds"], meta["log"]
+        self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
         return True
 
 
@@ -130,34 +149,33 @@ def run(
     """Do the steps that are left; True when the run is whole, False when it was interrupted.
 
     An interrupt (the notebook's stop button, Ctrl-C) ends the loop cleanly after saving; the same
-    call goes on from there.  A loss that is not finite raises LabError and keeps the last save.
+    call goes on from there.  A loss that is not finite, or above the first one by more than a
+    blind guess costs (ln V), raises LabError and keeps the last save.
     """
     bar = tqdm(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
                mininterval=0.5, leave=False, dynamic_ncols=True)  # fmt: skip
-    saved = time.monotonic()
-    with Stopper() as stopper, dropout(job.model, dropout_rate):
+    blind, written = math.log(job.model.config.vocab_size), time.monotonic()
+    with Stopper() as stopper, dropout(job.model, dropout_rate), bar:
         while job.step < job.steps and not stopper.pressed:
             cpu = time.process_time()
             if dropout_rate:
                 torch.manual_seed(job.meta["seed"] * 1_000_003 + job.step)  # also when resumed
             record = {"step": job.step + 1, **one_step(job.step)}
             job.cpu_seconds += time.process_time() - cpu
-            if not math.isfinite(record["loss"]):
-                raise LabError(
-                    f"The loss was {record['loss']} at step {job.step + 1} of {job.steps}; the "
-                    "last good checkpoint was kept. Try a smaller learning rate."
-                )
+            loss, first = record["loss"], (job.log or [record])[0]["loss"]
+            if not -math.inf < loss <= first + blind:  # true of nan as well
+                where = f"at step {job.step + 1} of {job.steps}, {first:.3g} at the first"
+                raise job.failure(f"The loss was {loss:.3g} {where}")
             job.step += 1
             job.log.append(record)
             bar.update()
-            bar.set_postfix_str(f"loss {record['loss']:.3f}", refresh=False)
+            bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             for call in filter(None, (on_step, on_save)):
                 call(record if call is on_step else job)
-            if time.monotonic() - saved > save_every:
+            if time.monotonic() - written > save_every:
                 job.save()
-                saved = time.monotonic()
-    bar.close()
-    job.save()
+                written = time.monotonic()
+        job.save()
     if job.step < job.steps:
         print(f"Stopped after step {job.step} of {job.steps}; run it again to go on from there.")
     return job.step == job.steps
