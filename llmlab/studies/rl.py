@@ -1,0 +1,102 @@
+"""Reinforcement learning at length: the rules, one rule alone, a taste with a leash and without.
+
+rules: GRPO on all rules.  asked: GRPO on the asked foods alone.  kl, no-kl: PPO against the
+reward model, with the class's KL term and without any.  All start from the SFT model.
+"""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from statistics import mean, pstdev
+
+from llmlab import kitchen
+from llmlab.core.model import Transformer
+from llmlab.core.tokenizer import BPE
+from llmlab.lab import Lab
+from llmlab.stages import rl
+from llmlab.stages.reward import load_reward
+from llmlab.stages.sft import Chat, ask, evaluate, judge_all
+from llmlab.studies import study
+
+STEPS = {"rules": 120, "asked": 60, "kl": 100, "no-kl": 180}
+POINT = 4  # steps whose mean is a point of a curve
+KEPT = 4  # times at which answers are kept, beside the first step
+TRIES = 64  # answers to each of 64 requests, for pass@k
+ASKED = (
+    "I have chicken, lemon and rice. Suggest a dish of 6 ingredients.",
+    "Give me a vegetarian dish of 7 ingredients with potatoes.",
+    "What can I cook with chocolate, cod and mint?",
+)
+
+
+@study("rl", arms=tuple(STEPS), seeds=(1, 2, 3, 4, 5))
+def run(lab: Lab, arm: str, seed: int) -> dict:
+    """Curves of a run (a point for every `POINT` steps), what it says, and its report card."""
+    steps = lab.steps or lab.profile.max_steps or STEPS[arm]
+    lab = replace(lab, steps=steps)
+    model, tokenizer, _ = lab.latest("sft", mine=False)
+    before, answers, commonest = rl.freeze(model), [], {}
+
+    def look(record: dict) -> None:
+        if record["step"] % -(-steps // KEPT) == 0 or record["step"] in (1, steps):
+            answers.append({"step": record["step"], "texts": say(model, tokenizer)})
+
+    def count(step: int, rollouts: list[rl.Rollout]) -> None:
+        commonest[step] = share_of_commonest(rollouts)
+
+    if arm in ("kl", "no-kl"):
+        reward = load_reward(lab, mine=False)
+        leash = {"kl_coef": 0.0} if arm == "no-kl" else {}
+        job = rl.ppo(lab, model, tokenizer, reward, on_step=look, on_rollouts=count, **leash)
+        names = ("step", "proxy", "gold", "taste", "kept", "kl", "length")
+    else:
+        rules = rl.rules_reward if arm == "rules" else lambda score: score.asked
+        job = rl.grpo(lab, model, tokenizer, rules, on_step=look)
+        names = ("step", "reward", "kept", "once", "kl", "length")
+    if job.step < job.steps:
+        raise KeyboardInterrupt
+    figures = {
+        "curves": {name: curve([record[name] for record in job.log]) for name in names},
+        "answers": answers,
+        "cpu_seconds": round(job.cpu_seconds, 1),
+        **evaluate(model, tokenizer),
+    }
+    if commonest:
+        figures["curves"]["commonest"] = curve(list(commonest.values()))
+        return {**figures, **rl.compare(reward, tokenizer, before, model),
+                "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
+    if arm == "rules":
+        for name, one in (("sft", before), ("rl", model)):
+            figures |= {f"{name}_{key}": value for key, value in sharp(one, tokenizer).items()}
+    return figures
+
+
+def curve(values: list[float]) -> list[float]:
+    """Means of `POINT` steps each; what is left at the end is a mean of its own."""
+    return [round(mean(values[i : i + POINT]), 3) for i in range(0, len(values), POINT)]
+
+
+def say(model: Transformer, tokenizer: BPE) -> list[str]:
+    """What the model answers to `ASKED`, always with the same dice."""
+    chat = Chat(tokenizer)
+    return [chat.read(answer) for answer in ask(model, chat, list(ASKED), seed=4)]
+
+
+def share_of_commonest(rollouts: list[rl.Rollout]) -> float:
+    """The share of a step's answers, all to requests of their own, that the commonest one has."""
+    return Counter(tuple(r.answer) for r in rollouts).most_common(1)[0][1] / len(rollouts)
+
+
+def gold_spread(model: Transformer, tokenizer: BPE) -> float:
+    """One standard deviation of gold over a model's answers to the held-out requests."""
+    chat, rng, asked = Chat(tokenizer), random.Random(0), kitchen.held_out_requests()
+    answers = ask(model, chat, [r.text(rng) for r in asked])
+    return pstdev(score.gold for score in judge_all(asked, chat, answers))
+
+
+def sharp(model: Transformer, tokenizer: BPE) -> dict:
+    """pass@k for k = 1, 2, 4, … and how various the answers to one request are."""
+    counts = rl.times_kept(model, tokenizer, n=TRIES)
+    ks = [2**i for i in range(TRIES.bit_length()) if 2**i <= TRIES]
+    passed = [round(mean(rl.pass_at_k(c, TRIES, k) for c in counts), 4) for k in ks]
+    return {"pass": passed, "variety": rl.variety(model, tokenizer)}

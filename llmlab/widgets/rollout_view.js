@@ -1,0 +1,203 @@
+// The live view of RolloutView.  All words are set by textContent; nothing is loaded from
+// elsewhere.  All steps travel at once, so that the slider answers without the kernel.
+
+const DEPTH = 0.5; // opacity of the deepest wash
+const TINTS = { above: "0,114,178", below: "213,94,0" };
+
+const STYLE = `
+.ll-rollouts { padding: 6px; font: 13px/1.5 sans-serif;
+  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
+.ll-rollouts h5 { margin: 2px 0 6px; font: bold 13px sans-serif; color: inherit; }
+.ll-rollouts .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; }
+.ll-rollouts .ll-bar label { display: flex; gap: 6px; align-items: center; }
+.ll-rollouts input[type="range"] { width: 200px; }
+.ll-rollouts .ll-step { min-width: 17em; font-variant-numeric: tabular-nums; }
+.ll-rollouts fieldset { display: flex; gap: 12px; border: none; margin: 0; padding: 0; }
+.ll-rollouts .ll-legend { margin: 4px 0; font-size: 12px; }
+.ll-rollouts .ll-list { max-height: 460px; overflow: auto; padding: 2px 6px; position: relative;
+  border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; }
+.ll-rollouts .ll-request { margin-top: 8px; font-weight: bold; overflow-wrap: anywhere;
+  unicode-bidi: isolate; }
+.ll-rollouts .ll-answer { margin: 2px 0 8px 14px; padding-left: 6px;
+  border-left: 3px solid transparent; }
+.ll-rollouts .ll-answer.ll-chosen { border-left-color: currentColor; }
+.ll-rollouts .ll-token { display: inline-block; margin: 0 1px 2px 0; padding: 0 1px;
+  min-width: 4px; unicode-bidi: isolate; overflow-wrap: anywhere; max-width: 100%;
+  box-sizing: border-box; cursor: default; color: inherit; border-bottom: 3px none transparent; }
+.ll-rollouts .ll-token.ll-active { outline: 2px solid currentColor; }
+.ll-rollouts .ll-earned { font-size: 11px; font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere; }
+.ll-rollouts .ll-details { margin-top: 6px; padding: 4px 8px; min-height: 3em;
+  overflow-wrap: anywhere; border-left: 3px solid var(--jp-brand-color1, #1976d2);
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.ll-rollouts :is(input, .ll-list):focus-visible {
+  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px; }
+`;
+
+const COLOURS = { advantage: "advantage", kl: "KL to the reference" };
+const HELP = "Point at a token, or choose one by Tab and arrows (up and down: other answers).";
+
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+
+function render({ model, el }) {
+  const root = rootOf("ll-rollouts");
+  const title = node("h5");
+  const bar = node("div", { class: "ll-bar" });
+  const slider = node("input", { type: "range", min: "0", step: "1", "aria-label": "step" });
+  const said = node("span", { class: "ll-step" });
+  const choice = node("fieldset", { "aria-label": "colour by" });
+  const legend = node("div", { class: "ll-legend" });
+  const list = node("div", { class: "ll-list", tabindex: "0", role: "listbox" });
+  const details = node("div", { class: "ll-details", "aria-live": "polite" });
+  list.setAttribute("aria-label", "tokens of the answers");
+  const group = `ll-colour-${Math.random().toString(36).slice(2)}`; // one of each view
+  const radios = Object.entries(COLOURS).map(([value, words]) => {
+    const [label, radio] = [node("label"), node("input", { type: "radio", name: group, value })];
+    label.append(radio, words);
+    radio.addEventListener("change", () => set("colour", value));
+    choice.append(label);
+    return radio;
+  });
+  const label = node("label", {}, "step");
+  label.append(slider, said);
+  bar.append(label, choice);
+  root.append(node("style", {}, STYLE), title, bar, legend, list, details);
+  el.append(root);
+
+  let rows = []; // for each answer {box, chips}
+  let [pointed, chosen] = [null, null]; // [answer, token] under the pointer, and by keys
+
+  const set = (name, value) => {
+    model.set(name, value);
+    model.save_changes();
+  };
+  const frames = () => model.get("_frames");
+  const place = () => frames().findIndex(({ step }) => step === model.get("step"));
+  const answers = () => frames()[place()].answers;
+  const column = () => (model.get("colour") === "kl" ? 2 : 1);
+
+  // --- A step ---------------------------------------------------------------------------------
+
+  function drawStep() {
+    const all = frames();
+    title.textContent = model.get("title");
+    slider.max = String(all.length - 1);
+    slider.value = String(place());
+    slider.disabled = all.length === 1;
+    const mean = answers().reduce((sum, { reward }) => sum + reward, 0) / answers().length;
+    const words = `step ${model.get("step").toLocaleString("en")}`;
+    said.textContent = `${words}, mean reward of these ${answers().length}: ${mean.toFixed(2)}`;
+    slider.setAttribute("aria-valuetext", words);
+    [pointed, chosen] = [null, null];
+    rows = answers().map(drawAnswer);
+    list.replaceChildren(...rows.flatMap(({ box }, i) => {
+      const { request } = answers()[i];
+      const known = i > 0 && answers()[i - 1].request === request;
+      return known ? [box] : [node("div", { class: "ll-request" }, request), box];
+    }));
+    list.scrollTop = 0;
+    colour();
+  }
+
+  function drawAnswer({ tokens, reward, parts }, number) {
+    const box = node("div", { class: "ll-answer" });
+    const chips = tokens.map(([word], i) => {
+      const chip = node("span", { class: "ll-token", role: "option" }, word);
+      chip.place = [number, i];
+      return chip;
+    });
+    const named = parts.map(([name, value]) => `${name} ${short(value)}`).join(", ");
+    const earned = `reward ${short(reward)}${named ? `: ${named}` : ""}`;
+    box.append(...chips, node("div", { class: "ll-earned" }, earned));
+    return { box, chips };
+  }
+
+  // Blue and a full line above 0, orange and a dotted line below: the deeper, the farther from 0.
+  function colour() {
+    const now = model.get("colour");
+    const scale = model.get("_scales")[now];
+    radios.forEach((radio) => { radio.checked = radio.value === now; });
+    legend.textContent = `Coloured by ${model.get("_meanings")[now]}. `
+      + `Full lines: above 0; dotted: below; deepest at ${scale}.`;
+    rows.forEach(({ chips }, i) => chips.forEach((chip, j) => {
+      const value = answers()[i].tokens[j][column()] / scale;
+      const share = Math.min(1, Math.abs(value));
+      const tint = TINTS[value < 0 ? "below" : "above"];
+      chip.style.background = `rgba(${tint},${(DEPTH * share).toFixed(2)})`;
+      const line = share < 0.02 ? "none" : value < 0 ? "dotted" : "solid";
+      chip.style.borderBottom = `3px ${line} rgb(${tint})`;
+      if (line === "none") chip.style.borderBottom = "3px solid transparent";
+    }));
+    light();
+  }
+
+  function light() {
+    const at = pointed ?? chosen;
+    rows.forEach(({ box, chips }, i) => {
+      box.classList.toggle("ll-chosen", at?.[0] === i);
+      chips.forEach((chip, j) => {
+        const active = at?.[0] === i && at[1] === j;
+        chip.classList.toggle("ll-active", active);
+        chip.setAttribute("aria-selected", String(active));
+        if (active) chip.id = `${group}-now`;
+        else chip.removeAttribute("id");
+      });
+    });
+    if (at) list.setAttribute("aria-activedescendant", `${group}-now`);
+    else list.removeAttribute("aria-activedescendant");
+    details.textContent = at ? describe(at) : HELP;
+  }
+
+  function describe([i, j]) {
+    const { tokens, reward } = answers()[i];
+    const [word, advantage, gap] = tokens[j];
+    const sum = tokens.reduce((total, token) => total + token[2], 0);
+    const taught = advantage > 0 ? "it is made likelier"
+      : advantage < 0 ? "it is made rarer" : "nothing is taught here";
+    return `“${word}”: advantage ${signed(advantage)}, so ${taught}; log(policy / reference) `
+      + `${signed(gap)} nats. The whole answer: reward ${short(reward)}, KL ${signed(sum)} nats.`;
+  }
+
+  // --- Choosing a token -----------------------------------------------------------------------
+
+  const placeOf = (event) => event.target.closest(".ll-token")?.place ?? null;
+
+  function choose(at) {
+    [pointed, chosen] = [null, at];
+    light();
+    const chip = rows[at[0]].chips[at[1]];
+    const [top, bottom] = [chip.offsetTop, chip.offsetTop + chip.offsetHeight];
+    if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight)
+      list.scrollTop = top - list.clientHeight / 2;
+  }
+
+  list.addEventListener("pointerover", (event) => { pointed = placeOf(event); light(); });
+  list.addEventListener("pointerleave", () => { pointed = null; light(); });
+  list.addEventListener("click", (event) => placeOf(event) && choose(placeOf(event)));
+  list.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
+    const [i, j] = chosen ?? [0, -1];
+    const last = (row) => rows[row].chips.length - 1;
+    const down = Math.min(rows.length - 1, chosen ? i + 1 : 0);
+    const moves = { ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1], Home: [i, 0],
+      End: [i, last(i)], ArrowUp: [Math.max(0, i - 1), j], ArrowDown: [down, j] };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    const [row, at] = moves[event.key];
+    choose([row, Math.max(0, Math.min(last(row), at))]);
+  });
+  slider.addEventListener("input", () => set("step", frames()[Number(slider.value)].step));
+
+  // --- Joined to the kernel -------------------------------------------------------------------
+
+  const listeners = { "change:step": drawStep, "change:_frames": drawStep,
+    "change:title": drawStep, "change:colour": colour };
+  for (const [event, act] of Object.entries(listeners)) model.on(event, act);
+  drawStep();
+  return () => {
+    for (const [event, act] of Object.entries(listeners)) model.off(event, act);
+  };
+}
+
+export default { render };
