@@ -153,7 +153,7 @@ def tune(lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None,
     how: what `Examples` takes besides: swap_rate, asked_first, mask, limit.
     """
     examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, **how)
-    optimizer = Optimizer(model.named_parameters(), muon_lr=0.01, adam_lr=2e-3)
+    optimizer = Optimizer(model.named_parameters(), muon_lr=0.02, adam_lr=4e-3)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "sft", "seed": lab.seed, "how": how}
 
