@@ -6,7 +6,6 @@ on that reward is the loss.  Rafailov et al. 2023.
 
 import random
 import time
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ from llmlab.stages.reward import Pair, as_batch, make_pairs, training_requests
 from llmlab.stages.rl import freeze
 from llmlab.stages.sft import Batch, Chat, answer_logprobs, evaluate
 
-SECONDS = 35.0  # the live budget, where no other was asked for
 BETA = 0.1
 
 
@@ -70,8 +68,7 @@ def dpo(
         }
 
     if not job.resume():
-        budget = lab if lab.minutes else replace(lab, minutes=SECONDS / 60)
-        job.steps = loop.calibrate(budget, "reward", one_step, job)
+        job.steps = loop.calibrate(lab, "dpo", one_step, job)
     loop.run(job, one_step, on_step, name)
     return job
 

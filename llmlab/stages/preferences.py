@@ -18,11 +18,13 @@ from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
 from llmlab.core.model import Transformer
 from llmlab.kitchen import Food, Request
+from llmlab.lab import Lab
 from llmlab.stages.reward import Pair, RewardModel, chance, lower_half, score_answers, standardise
 from llmlab.stages.sft import Batch, Chat, ask
 
 CHOICES = ("left", "right", "neither")
 RIDGE = 30.0  # what holds a head at zero weighs as much as about that many comparisons
+FEWEST = 10  # clicks of the learner's own from which a head is learned
 Liking = Callable[[Request, str], float]
 
 
@@ -66,8 +68,15 @@ def write_clicks(path: Path, clicks: Sequence[Click]) -> None:
 
 
 def recorded_clicks() -> list[Click]:
-    """The clicks that come with the project: the choices of `sweet_tooth`, and nobody's."""
+    """The clicks that come with the project: what `record` has kept, and nobody's own."""
     return read_clicks(artifacts.data_dir() / "clicks.json")
+
+
+def record(model: Transformer, chat: Chat, n: int = 30) -> None:
+    """Make the clicks that come with the project: `sweet_tooth` decides n pairs of the model's own
+    answers."""
+    clicks = decide(find_duels(model, chat, n, seed=1), lambda request, text: sweet_tooth(text))
+    write_clicks(artifacts.data_dir() / "clicks.json", clicks)
 
 
 def sweet_tooth(text: str) -> float:
@@ -154,6 +163,13 @@ def fit_head(diffs: Tensor, ridge: float = RIDGE, steps: int = 12) -> Tensor:
     return (w / scale).to(diffs.dtype)
 
 
+def duel_rewards(reward: RewardModel, chat: Chat, duels: Sequence[tuple]) -> list[tuple]:
+    """What a reward model thinks of both answers: (left, right) for each duel."""
+    texts = [d[0] for d in duels]
+    sides = [score_answers(reward, chat, texts, [chat.answer(d[i]) for d in duels]) for i in (1, 2)]
+    return list(zip(*(side.tolist() for side in sides), strict=True))
+
+
 def chosen_first(diffs: Tensor, clicks: Sequence[Click]) -> Tensor:
     """Left less right (N, dim) -> chosen less rejected, without the undecided: (<= N, dim)."""
     signs = [{"left": 1.0, "right": -1.0, "neither": 0.0}[c.choice] for c in clicks]
@@ -185,6 +201,16 @@ def cross_validated(diffs: Tensor, counts: Sequence[int], seed: int = 0, draws: 
 def right_share(head: Tensor, diffs: Tensor) -> float:
     """Of chosen less rejected states (N, dim), how many a head (dim,) orders as they stand."""
     return (diffs @ head > 0).float().mean().item()
+
+
+def own_reward(lab: Lab, model: Transformer, chat: Chat, pairs: list[Pair]) -> RewardModel:
+    """The learner's own taste as a reward model: a head on the frozen model, from their clicks in
+    the run folder, or from the recorded ones where they have made fewer than `FEWEST`."""
+    own = [c for c in read_clicks(lab.runs / "clicks.json") if c.choice != "neither"]
+    clicks = own if len(own) >= FEWEST else recorded_clicks()
+    print(f"taste: {len(clicks)} clicks, {'your own' if clicks is own else 'recorded'}.")
+    diffs = chosen_first(differences(model, chat, [c.duel for c in clicks]), clicks)
+    return with_head(model, chat, fit_head(diffs), pairs)
 
 
 def with_head(model: Transformer, chat: Chat, head: Tensor, pairs) -> RewardModel:

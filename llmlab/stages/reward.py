@@ -24,6 +24,7 @@ from llmlab.lab import Lab
 from llmlab.stages import loop
 from llmlab.stages.sft import Batch, Chat, ask, training_cards
 
+PASSES = 3  # over the pairs, at most
 NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
 
 
@@ -167,6 +168,8 @@ def train_reward(
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "reward", one_step, job)
+        if not lab.steps:  # more passes only teach the pairs by heart
+            job.steps = max(1, min(job.steps, PASSES * len(pairs) // size))
     # Without dropout, some thousand pairs are soon known by heart.
     if loop.run(job, one_step, on_step, name, dropout_rate=loop.DROPOUT):
         standardise(reward, chat, pairs[:512])
