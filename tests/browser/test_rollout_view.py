@@ -1,0 +1,167 @@
+"""`RolloutView` as a learner meets it."""
+
+import pytest
+
+MAKE = """
+import llmlab
+from llmlab.stages.rl import Rollout
+from llmlab.widgets.rollout_view import RolloutView
+
+tokenizer = llmlab.setup().tokenizer()
+encode = tokenizer.to_tiktoken().encode_ordinary
+
+
+def rollout(request, text, reward, advantage, gap):
+    ids = encode(text)
+    parts = {"asked": 1.0, "once": reward - 1}
+    signs = [advantage * (1 if i % 2 else -1) for i in range(len(ids))]
+    return Rollout(request, ids, reward, parts, signs, [gap * i for i in range(len(ids))])
+
+
+def group(reward, gap):
+    answers = ("Leek Soup: leek, cream.", "Rice Pan: rice, rice, rice.", "Tofu: tofu, kale.")
+    found = [rollout("I have leek.", a, reward + i / 4, 1.5 - i, gap)
+             for i, a in enumerate(answers)]
+    return found + [rollout(HOSTILE, HOSTILE, 1.0, -0.5, -gap)]
+
+
+HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\\u202e\\u200b\\x07"
+view = RolloutView({1: group(1.0, 0.0), 20: group(1.25, 0.1), 40: group(1.5, 0.4)}, tokenizer)
+view
+"""
+ROOT = ".ll-rollouts"
+
+
+@pytest.fixture
+def page(jupyter):
+    """A notebook with one view of three steps, run."""
+    page = jupyter.open_notebook(jupyter.write_notebook("rollouts.ipynb", MAKE))
+    jupyter.run_all(page)
+    assert jupyter.errors(page) == []
+    page.wait_for_selector(f".jp-OutputArea-output {ROOT} .ll-token")
+    page.set_default_timeout(10_000)
+    return page
+
+
+def said(page) -> str:
+    return page.locator(f"{ROOT} .ll-step").inner_text()
+
+
+def details(page) -> str:
+    return page.locator(f"{ROOT} .ll-details").inner_text()
+
+
+def words(page, number: int) -> list[str]:
+    """An answer's tokens."""
+    box = page.locator(f"{ROOT} .ll-answer").nth(number)
+    return box.locator(".ll-token").all_text_contents()
+
+
+def looks(page, number: int) -> list[tuple[str, str]]:
+    """Wash and line of each token of an answer."""
+    tokens = page.locator(f"{ROOT} .ll-answer").nth(number).locator(".ll-token")
+    return tokens.evaluate_all(
+        "all => all.map(t => [t.style.background, t.style.borderBottomStyle])"
+    )
+
+
+def test_it_opens_on_the_last_step(page):
+    assert said(page) == "step 40, mean reward of these 4: 1.56"
+    assert "".join(words(page, 0)) == "Leek·Soup:·leek,·cream."
+    assert page.locator(f"{ROOT} .ll-request").count() == 2  # a group has one request above it
+    earned = page.locator(f"{ROOT} .ll-earned").all_inner_texts()
+    assert earned[0] == "reward 1.5: asked 1, once 0.5" and len(earned) == 4
+
+
+def test_the_slider_by_keys_goes_back_in_time(page):
+    slider = page.get_by_label("step", exact=True)
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert said(page).startswith("step 20,") and slider.get_attribute("aria-valuetext") == "step 20"
+    page.keyboard.press("Home")
+    assert said(page) == "step 1, mean reward of these 4: 1.19"
+    kernel = "code => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+    page.evaluate(
+        f"{kernel}.requestExecute({{code}}).done", "assert view.step == 1; view.step = 40"
+    )
+    page.wait_for_function(f"() => document.querySelector('{ROOT} .ll-step')"
+                           ".innerText.startsWith('step 40')")  # fmt: skip
+    assert slider.input_value() == "2"
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
+
+
+def test_a_step_is_drawn_in_time(page):
+    taken = page.evaluate("""root => {
+      const slider = document.querySelector(`${root} input[type=range]`);
+      return ['0', '1', '2'].map(value => {
+        const start = performance.now();
+        slider.value = value;
+        slider.dispatchEvent(new Event('input'));
+        document.querySelector(`${root} .ll-list`).getBoundingClientRect();
+        return performance.now() - start;
+      });
+    }""", ROOT)  # fmt: skip
+    print(taken)
+    assert min(taken) < 100
+
+
+def test_colours_by_advantage_and_by_kl(page):
+    first = looks(page, 0)
+    assert first[0][0].startswith("rgba(213, 94, 0") and first[0][1] == "dotted"
+    assert first[1][0].startswith("rgba(0, 114, 178") and first[1][1] == "solid"
+    page.get_by_label("KL to the reference").check()
+    by_kl = looks(page, 0)
+    assert {line for _, line in by_kl[1:]} == {"solid"} and by_kl[0] != first[0]
+    assert "log(policy / reference)" in page.locator(f"{ROOT} .ll-legend").inner_text()
+    assert {line for _, line in looks(page, 3)[1:]} == {"dotted"}  # rarer than in the reference
+    page.keyboard.press("ArrowLeft")  # radios go by arrows
+    assert looks(page, 0) == first
+
+
+def test_tokens_by_mouse_and_keys(page):
+    page.locator(f"{ROOT} .ll-token").nth(1).hover()
+    second = words(page, 0)[1]
+    assert details(page).startswith(f"“{second}”: advantage +1.50, so it is made likelier;")
+    assert "reward 1.5, KL +" in details(page)
+    page.locator(f"{ROOT} h5").hover()
+    assert details(page).startswith("Point at a token")
+    page.locator(f"{ROOT} .ll-list").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    assert page.locator(f"{ROOT} .ll-active").text_content() == words(page, 1)[1]
+    assert "ll-chosen" in page.locator(f"{ROOT} .ll-answer").nth(1).get_attribute("class")
+    listbox = page.locator(f"{ROOT} .ll-list")
+    active = listbox.get_attribute("aria-activedescendant")
+    assert page.locator(f"[id='{active}']").text_content() == words(page, 1)[1]
+    page.keyboard.press("b")  # in Jupyter: a new cell below
+    page.keyboard.press("End")
+    assert page.locator(f"{ROOT} .ll-active").text_content() == "."
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1
+    assert listbox.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+
+
+def test_hostile_text_stays_text(page):
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(f"{ROOT} img, {ROOT} script").count() == 0
+    assert "".join(words(page, 3)).startswith("<script>window.hacked·=·1</script><img·src=x")
+    assert page.evaluate(f"document.querySelector('{ROOT}').scrollWidth") <= 1000
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_dark_and_light(jupyter, page, pictures, theme):
+    jupyter.set_theme(page, theme)
+    page.wait_for_timeout(300)  # the new theme's colours fade in
+    page.locator(f"{ROOT} .ll-token").nth(1).click()
+    for part in (".ll-token", ".ll-earned", ".ll-request", ".ll-legend", ".ll-details", "h5"):
+        assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
+    name = theme.split()[-1].lower()
+    page.locator(ROOT).screenshot(path=pictures / f"rollout-view-{name}.png")
+
+
+def test_the_saved_notebook_shows_answers_without_a_kernel(jupyter, page, pictures, build):
+    reader = jupyter.reopen_saved(page, "rollouts.ipynb", build)
+    output = reader.locator(".jp-OutputArea-output").last
+    words = output.inner_text()
+    assert "step 1" in words and "step 40" in words and "reward 1.5: asked 1, once 0.5" in words
+    assert reader.locator(ROOT).count() == 0 and output.locator("img, script").count() == 0
+    reader.screenshot(path=pictures / "rollout-view-saved.png")
