@@ -1,13 +1,14 @@
 """What pretraining is worth to an assistant: tuned from the base, and from random weights.
 
-"base:50" is the base after 50 steps of SFT.  Every run has its whole schedule.
+"base:40" is the base after 40 steps of SFT.  Every run has its whole schedule;
+the arm "both" of the study `sft` is the base after 80.
 """
 
 from llmlab.lab import Lab
 from llmlab.studies import study
 from llmlab.studies.sft import tuned
 
-ARMS = ("base:25", "base:50", "base:100", "random:50", "random:100", "random:200")
+ARMS = ("base:20", "base:40", "random:40", "random:80")
 
 
 @study("head_start", arms=ARMS, seeds=(1, 2))

@@ -3,8 +3,9 @@
 from llmlab.lab import Lab
 from llmlab.stages.lora import add_lora, trainable
 from llmlab.studies import study
-from llmlab.studies.sft import STEPS, tuned
+from llmlab.studies.sft import tuned
 
+STEPS = 48
 FULL = 0  # the arm that tunes everything
 
 

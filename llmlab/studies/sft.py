@@ -15,7 +15,7 @@ from llmlab.stages.data import load_corpus
 from llmlab.stages.pretraining import held_out_bpb
 from llmlab.studies import study
 
-STEPS = 100
+STEPS = 80
 ARMS = {
     "cards": {"swap_rate": 0.0, "asked_first": False},
     "order": {"swap_rate": 0.0},
@@ -42,7 +42,7 @@ def tuned(lab: Lab, model: Transformer, tokenizer: BPE, steps: int, **how) -> di
     if job.step < job.steps:
         raise KeyboardInterrupt
     return {
-        **sft.evaluate(model, tokenizer),
+        **sft.evaluate(model, tokenizer, n=200),
         "val_bpb": held_out_bpb(lab, model, tokenizer, load_corpus(lab.profile.sources)),
         "loss": last_loss(job),
         "steps": job.steps,

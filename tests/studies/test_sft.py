@@ -13,7 +13,7 @@ from llmlab.studies.sft import last_loss
 POINTS = [
     ("sft", "cards"),
     ("sft", "no mask"),
-    ("head_start", "random:50"),
+    ("head_start", "random:40"),
     ("few_examples", 16),
     ("lora", 2),
 ]
