@@ -195,7 +195,10 @@ def spots(series: Mapping[str, Sequence[float]], labels: Sequence[str], x_label:
         ax.scatter(values, rows, s=34, label=name, color=COLOURS[i], marker=MARKERS[i], zorder=2)
     ax.set_yticks(rows, labels)
     ax.invert_yaxis()
-    ax.set_xlim(left=0)
+    if min(map(min, series.values())) < 0:
+        ax.axvline(0, color="#222222", lw=1, zorder=0)
+    else:
+        ax.set_xlim(left=0)
     ax.set_xlabel(x_label)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return finish(figure)

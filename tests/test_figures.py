@@ -108,6 +108,8 @@ def test_spots_have_a_row_for_each_label():
     assert figure.axes[0].get_xlim()[0] == 0
     points = [tuple(xy) for c in figure.axes[0].collections[1:] for xy in c.get_offsets()]
     assert points == [(3, 0), (9, 1), (4, 0), (1, 1)]
+    below = figures.spots({"change": [-3, 1]}, ["a", "b"], "more or less")
+    assert below.axes[0].get_xlim()[0] < -3
 
 
 def test_a_table_of_shares_writes_each_and_leaves_nought_blank():

@@ -211,7 +211,7 @@ def accuracy(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> float:
     return (chosen > rejected).float().mean().item()
 
 
-def held_out_pairs(model: Transformer, chat: Chat, n: int = 300) -> list[Pair]:
+def held_out_pairs(model: Transformer, chat: Chat, n: int = 600) -> list[Pair]:
     """Pairs of answers to the held-out requests, in the order of the taste without noise."""
     requests = kitchen.held_out_requests(n + n // 4)
     return make_pairs(model, chat, requests, seed=99, noise=0.0)[:n]
