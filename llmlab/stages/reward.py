@@ -24,7 +24,7 @@ from llmlab.lab import Lab
 from llmlab.stages import loop
 from llmlab.stages.sft import Batch, Chat, ask, training_cards
 
-PASSES = 3  # over the pairs, at most
+PASSES = 2  # over the pairs, at most
 NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
 
 
