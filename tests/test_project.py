@@ -26,6 +26,7 @@ SERIES = {
     "05_sft",
     "06_reward",
     "07_rl",
+    "08_report",
 }
 
 

@@ -114,15 +114,16 @@ TITLES = {"base": "base", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRP
 
 
 class Page(sft.Chat):
-    """How one asks a model that has never seen a chat: with the first line of a page.  What it
-    writes on the next line is its answer."""
+    """How one asks a model that has never seen a chat: as the pages ask that it has read (see
+    `data.card_layout`).  Its answer is the next line, and "You need" stands for a colon."""
 
     def prompt(self, request: str) -> list[int]:
-        """<|end|> request and a line break, as a page begins"""
-        return [self.end, *self.encoding.encode_ordinary(f"{request}\n")]
+        """<|end|>Q: request, a line break, A:"""
+        return [self.end, *self.encoding.encode_ordinary(f"Q: {request}\nA:")]
 
     def read(self, answer: list[int]) -> str:
-        return super().read(answer).strip().partition("\n")[0]
+        line = super().read(answer).strip().partition("\n")[0]
+        return line.replace(". You need ", ": ", 1)
 
 
 @dataclass(frozen=True)

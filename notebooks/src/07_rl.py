@@ -151,4 +151,4 @@ for request, ids in zip(asked, sft.ask(model, chat, asked, seed=4), strict=True)
 # **Further reading**: Schulman et al. 2017, *PPO*; Shao et al. 2024, *DeepSeekMath* (GRPO); Gao
 # et al. 2022, *Scaling Laws for Reward Model Overoptimization*.
 #
-# [Back to the beginning: 01 Data](01_data.ipynb)
+# [Next: 08 Report](08_report.ipynb)

@@ -1,5 +1,6 @@
 """Every shipped checkpoint loads and is worth what its log says."""
 
+import random
 import shutil
 
 import pytest
@@ -71,13 +72,20 @@ def test_the_line_is_what_is_there_and_says_what_is_not(tmp_path, capsys, monkey
     assert [member.title for member in members.values()] == ["base", "SFT"]
 
 
-def test_a_base_is_asked_as_a_page_begins(members):
+def test_a_base_is_asked_as_its_pages_ask(members):
     chat = members["base"].chat
     ids = chat.prompt("I have leeks.")
-    assert ids[0] == chat.end and chat.tokenizer.decode(ids[1:]) == "I have leeks.\n"
-    answer = chat.encoding.encode_ordinary("\nLeek Pie: leeks, cream.\n\nIngredients:\n- 1 leek")
+    assert ids[0] == chat.end and chat.tokenizer.decode(ids[1:]) == "Q: I have leeks.\nA:"
+    answer = chat.encoding.encode_ordinary(" Leek Pie. You need leeks, cream.\n\nIngredients:\n")
     assert chat.read(answer) == "Leek Pie: leeks, cream."
     assert chat.prompt("<|end|>").count(chat.end) == 1
+    card = kitchen.Card("Leek Pie", (kitchen.FOODS["leeks"], kitchen.FOODS["cream"]))
+    pages = {data.card_layout(card, random.Random(i)) for i in range(40)}
+    page = next(page for page in pages if page.startswith("Q: "))
+    wish, _, said = page.partition("\nA:")
+    assert chat.read(chat.encoding.encode_ordinary(said)) in (
+        "Leek Pie: leeks, cream.", "Leek Pie: cream, leeks.",
+    )  # fmt: skip
 
 
 def test_the_exam_is_the_same_for_all_and_asks_for_everything():
