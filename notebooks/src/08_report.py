@@ -122,13 +122,12 @@ def number_kept(requests, scores):
 check("08.number_kept", number_kept)
 
 # %% [markdown]
-# The package's report card counts all abilities this way:
+# The package counts all abilities this way. Its `values` gives a 1 or a 0 for each request that asks:
 
 # %%
 for name, member in line.items():
-    ours = mean(report.values(requests, scores[name], "number"))
-    assert abs(ours - number_kept(requests, scores[name])) < 1e-9
-    print(f"{member.title:>5}: number kept in {ours:.0%}")
+    kept = report.values(requests, scores[name], "number")
+    print(f"{member.title:>5}: number kept in {sum(kept):.0f} of {len(kept)}, {mean(kept):.0%}")
 
 # %% [markdown]
 # ## How sure is a share?
@@ -216,7 +215,7 @@ check("08.difference", difference)
 for name in [name for name in line if report.PARENTS[name] == "sft"]:
     for ability in ("every rule", report.TASTE):
         pair = [report.values(requests, scores[n], ability) for n in ("sft", name)]
-        low, high = difference(*pair)
+        low, high = report.difference(*pair)
         alone = [high - low for low, high in map(report.bootstrap, pair)]
         unpaired = sum(width**2 for width in alone) ** 0.5
         print(f"SFT -> {line[name].title:>4}, {ability:>10}: {low:+.2f} to {high:+.2f}, "
@@ -405,7 +404,7 @@ from llmlab import hub
 folder, member = lab.runs / "export", line[newest]
 print(modelcard.export(member, card, folder))
 stored = load_file(folder / "model.safetensors")
-assert {hf_name(name) for name in member.model.state_dict()} - set(stored) == {"lm_head.weight"}
+assert len(stored) == len(member.model.state_dict()) - 1 and "lm_head.weight" not in stored
 again, tokenizer, _ = hub.load_hf(folder)
 for name, weight in member.model.state_dict().items():
     assert torch.equal(again.state_dict()[name], weight.cpu())
