@@ -37,9 +37,9 @@ def doctor(args: argparse.Namespace) -> int:
     os.environ["LLMLAB_OFFLINE"] = "1"  # to look, not to fetch
     for row in fetch_all():
         print(f"  {row['name']:<14} {row['status']:<8} {row['message']}")
-    for name in ("base", "sft", "reward", "ppo", "grpo"):
+    for name in ("base", "sft", "reward", "dpo", "ppo", "grpo", "last"):
         print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
-    minutes = sum(made.seconds(s) for s in ("pretraining", "sft", "reward", "grpo", "ppo")) / 60
+    minutes = sum(made.seconds(name) for name in lab_module().LOOPS) / 60
     print(f"  the whole line: about {minutes + 2:.0f} minutes")
     return 0
 
@@ -115,7 +115,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-MAKES = {"pretraining": ["base"], "sft": ["sft"], "reward": ["reward"], "rl": ["grpo", "ppo"]}
+MAKES = {
+    "pretraining": ["base"], "sft": ["sft"], "reward": ["reward"], "dpo": ["dpo"],
+    "rl": ["grpo", "ppo", "last"],
+}  # fmt: skip
 
 
 def _ship(made, stage: str) -> None:

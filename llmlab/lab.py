@@ -19,7 +19,8 @@ from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE
 
-STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "rl")
+STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "dpo", "rl")
+LOOPS = ("pretraining", "sft", "reward", "dpo", "grpo", "ppo", "last")  # each has a budget
 MIXTURE = {"recipes": 0.60, "cards": 0.15, "encyclopedia": 0.20, "speeches": 0.03, "python": 0.02}
 
 
@@ -27,7 +28,7 @@ MIXTURE = {"recipes": 0.60, "cards": 0.15, "encyclopedia": 0.20, "speeches": 0.0
 class Profile:
     """Everything that differs between a laptop in class and a GPU: data, sizes, budgets.
 
-    *_seconds: what a stage may take live.  Batches count rows (pretraining), examples (SFT),
+    *_seconds: what a loop may take live.  Batches count rows (pretraining), examples (SFT),
     pairs (reward) and answers (RL).
     """
 
@@ -43,14 +44,16 @@ class Profile:
     weight_decay: float = 0.05
     sft_batch: int = 128
     sft_seconds: float = 90
-    reward_pairs: int = 4000
+    reward_requests: int = 2000
     reward_batch: int = 64
     reward_seconds: float = 55
+    dpo_seconds: float = 35
     grpo_requests: int = 32
     grpo_group: int = 8
     grpo_seconds: float = 110
     ppo_batch: int = 128
     ppo_seconds: float = 110
+    last_seconds: float = 110
     val_documents: int = 144
     max_steps: int | None = None  # a toy's limit for every loop
 
@@ -71,7 +74,7 @@ FULL = Profile(
     pretraining_batch=64,
     pretraining_seconds=600,
     sft_seconds=120,
-    reward_pairs=8000,
+    reward_requests=4000,
     grpo_requests=64,
     grpo_group=16,
     ppo_batch=512,
@@ -87,7 +90,7 @@ def toy(profile: Profile) -> Profile:
                     hidden_dim=64, vocab_size=512)  # fmt: skip
     return replace(
         profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
-        seq_len=64, pretraining_batch=4, sft_batch=8, reward_pairs=48, reward_batch=16,
+        seq_len=64, pretraining_batch=4, sft_batch=8, reward_requests=12, reward_batch=16,
         grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
     )  # fmt: skip
 
@@ -239,9 +242,7 @@ class Lab:
             f"  {self.chip()}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
             f"  runs in {_short(self.runs)}",
         ]
-        budgets = ", ".join(
-            f"{s} {self.seconds(s):.0f} s" for s in ("pretraining", "sft", "reward", "grpo", "ppo")
-        )
+        budgets = ", ".join(f"{name} {self.seconds(name):.0f} s" for name in LOOPS)
         parts.append(f"  live budgets: {budgets}")
         if self.device == "cuda" and p.name == "class":
             parts.append("  A GPU is here: llmlab.setup('full', minutes=60) trains at full size.")

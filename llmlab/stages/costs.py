@@ -21,6 +21,7 @@ from llmlab import artifacts, kitchen
 from llmlab.core.model import ModelConfig
 from llmlab.lab import CLASS, Lab, unpack_tokenizer
 from llmlab.stages.report import shipped_log
+from llmlab.stages.reward import ANSWERS
 from llmlab.stages.sft import Chat
 
 HOUR, DAY = 3600, 86_400  # seconds
@@ -423,8 +424,8 @@ def run_flops(kind: str, log: dict, sizes: dict[str, int], name: str, row: float
         return train_flops(n, log["tokens"])
     if kind == "sft":
         return train_flops(n, steps * CLASS.sft_batch * row)
-    if kind in ("reward", "dpo"):  # SFT's two answers to each request, then pairs; DPO's reference
-        sampled = inference_flops(sizes["sft"], 2 * CLASS.reward_pairs * row)
+    if kind in ("reward", "dpo"):  # SFT's answers, then pairs; DPO's reference
+        sampled = inference_flops(sizes["sft"], ANSWERS * CLASS.reward_requests * row)
         pairs = 2 * steps * CLASS.reward_batch * row
         return sampled + train_flops(n, pairs) + (kind == "dpo") * inference_flops(n, pairs)
     if kind == "grpo":  # samples, asks the reference, learns where a group's answers differ

@@ -16,7 +16,7 @@ from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab
 from llmlab.stages import loop
-from llmlab.stages.reward import Pair, as_batch, make_pairs, training_requests
+from llmlab.stages.reward import Pair, as_batch, training_pairs
 from llmlab.stages.rl import freeze
 from llmlab.stages.sft import Batch, Chat, answer_logprobs, evaluate
 
@@ -77,8 +77,7 @@ def run(lab: Lab, on_step=None) -> dict:
     """The stage: the SFT model tuned on pairs of its own answers, and judged."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
-    requests = training_requests(lab, lab.profile.reward_pairs, lab.seed)
-    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed)
+    pairs = training_pairs(lab, model, tokenizer)
     job = dpo(lab, model, tokenizer, pairs, on_step=on_step)
     figures = {"steps": job.steps, "pairs": len(pairs), **evaluate(model, tokenizer)}
     return {**figures, "seconds": time.monotonic() - start}

@@ -16,7 +16,7 @@ from llmlab.stages import reward, sft
 from llmlab.stages.data import load_corpus
 from llmlab.stages.pretraining import held_out_bpb
 
-SHIPPED = ("base", "sft", "reward", "ppo", "grpo")
+SHIPPED = ("base", "sft", "reward", "dpo", "ppo", "grpo", "last")
 LOG_POINTS = 400
 
 

@@ -5,6 +5,7 @@ to be simulated: it stands in `kitchen.taste`) say which answer they like better
 err.  From that, the model's lower half with a linear head on top learns a number for an answer.
 """
 
+import itertools
 import math
 import random
 import time
@@ -25,6 +26,7 @@ from llmlab.stages import loop
 from llmlab.stages.sft import Batch, Chat, ask, training_cards
 
 PASSES = 2  # over the pairs, at most
+ANSWERS = 4  # to each request, every one compared with every other
 NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
 
 
@@ -104,24 +106,37 @@ def make_pairs(
     seed: int,
     noise: float = NOISE,
     liking=lambda request, text: kitchen.judge(request, text).taste,
+    answers: int = 2,
 ) -> list[Pair]:
-    """Ask for everything twice and let the annotators choose.
+    """Ask for everything `answers` times and let the annotators compare each answer with each.
 
-    An annotator prefers a to b with probability sigmoid((liking a - liking b) / noise), the
-    Bradley-Terry model; noise 0 is their taste itself.  Pairs of equal answers are dropped.
+    Four answers cost twice as much as two and give six comparisons for one (Ouyang et al. 2022,
+    section 3.5, have four to nine).  An annotator prefers a to b with probability
+    sigmoid((liking a - liking b) / noise), the Bradley-Terry model; noise 0 is their taste itself.
+    Pairs of answers that are liked equally are dropped.
     """
     rng = random.Random(f"pairs/{seed}")
     texts = [r.text(rng) for r in requests]
-    twice = [ask(model, chat, texts, temperature=1.0, seed=2 * seed + i) for i in (0, 1)]
+    drawn = [
+        ask(model, chat, texts, temperature=1.0, seed=answers * seed + i) for i in range(answers)
+    ]
     pairs = []
-    for request, text, a, b in zip(requests, texts, *twice, strict=True):
-        margin = liking(request, chat.read(a)) - liking(request, chat.read(b))
-        if margin == 0:
-            continue
-        first = rng.random() < chance(margin, noise)
-        chosen, rejected = (a, b) if first else (b, a)
-        pairs.append(Pair(text, chosen, rejected, first == (margin > 0)))
+    for request, text, *given in zip(requests, texts, *drawn, strict=True):
+        liked = [(liking(request, chat.read(answer)), answer) for answer in given]
+        for (liking_a, a), (liking_b, b) in itertools.combinations(liked, 2):
+            if liking_a == liking_b:
+                continue
+            first = rng.random() < chance(liking_a - liking_b, noise)
+            chosen, rejected = (a, b) if first else (b, a)
+            pairs.append(Pair(text, chosen, rejected, first == (liking_a > liking_b)))
+    rng.shuffle(pairs)
     return pairs
+
+
+def training_pairs(lab: Lab, model: Transformer, tokenizer: BPE) -> list[Pair]:
+    """The profile's comparisons of `model`'s own answers, four to a request."""
+    requests = training_requests(lab, lab.profile.reward_requests, lab.seed)
+    return make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=ANSWERS)
 
 
 def chance(margin: float, noise: float) -> float:
@@ -248,8 +263,7 @@ def run(lab: Lab, on_step=None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     chat = Chat(tokenizer)
-    requests = training_requests(lab, lab.profile.reward_pairs, lab.seed)
-    pairs = make_pairs(model, chat, requests, lab.seed)
+    pairs = training_pairs(lab, model, tokenizer)
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start
     reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)

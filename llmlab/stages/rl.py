@@ -338,7 +338,20 @@ def run(lab: Lab, on_step=None) -> dict:
     figures |= compare(reward, tokenizer, before, model)
     figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
     figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
-    return {**figures, "ppo_seconds": time.monotonic() - start}
+    figures["ppo_seconds"] = time.monotonic() - start
+    return {**figures, **run_last(lab, before, tokenizer, reward, on_step)}
+
+
+def run_last(lab: Lab, before: Transformer, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
+    """Rules and taste together: the last assistant."""
+    start, model = time.monotonic(), unfreeze(before)
+    job = ppo(lab, model, tokenizer, reward, rule=rules_reward, name="last", on_step=on_step)
+    gains = compare(reward, tokenizer, before, model)
+    after = evaluate(model, tokenizer)
+    return {
+        "last_steps": job.steps, "last_kept": after["kept"], "last_taste": after["taste"],
+        "last_gold_gain_sd": gains["ppo_gold_gain_sd"], "last_seconds": time.monotonic() - start,
+    }  # fmt: skip
 
 
 def unfreeze(model: Transformer) -> Transformer:

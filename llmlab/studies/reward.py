@@ -23,7 +23,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     """Accuracy on held-out pairs, the annotators' own, and how well foods are ranked."""
     pool, n = arm.split()
     liking, noise = POOLS[pool]
-    n = min(int(n), lab.profile.reward_pairs)  # a toy's are fewer
+    n = min(int(n), lab.profile.reward_requests)  # a toy's are fewer
     model, tokenizer, _ = lab.latest("sft", mine=False)
     chat, pairs, test, turn = Chat(tokenizer), [], [], 0
     while len(pairs) < n:  # answers that are liked equally make no pair

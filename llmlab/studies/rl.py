@@ -12,13 +12,14 @@ from statistics import mean, pstdev
 from llmlab import kitchen
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
+from llmlab.kitchen import read_answer
 from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward
 from llmlab.stages.sft import Chat, ask, evaluate, judge_all
 from llmlab.studies import study
 
-STEPS = {"rules": 120, "asked": 60, "kl": 100, "no-kl": 180}
+STEPS = {"rules": 150, "asked": 60, "kl": 100, "no-kl": 120}
 POINT = 4  # steps whose mean is a point of a curve
 KEPT = 4  # times at which answers are kept, beside the first step
 TRIES = 64  # answers to each of 64 requests, for pass@k
@@ -35,14 +36,14 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     steps = lab.steps or lab.profile.max_steps or STEPS[arm]
     lab = replace(lab, steps=steps)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    before, answers, commonest = rl.freeze(model), [], {}
+    before, chat, answers, alike = rl.freeze(model), Chat(tokenizer), [], {}
 
     def look(record: dict) -> None:
         if record["step"] % -(-steps // KEPT) == 0 or record["step"] in (1, steps):
             answers.append({"step": record["step"], "texts": say(model, tokenizer)})
 
     def count(step: int, rollouts: list[rl.Rollout]) -> None:
-        commonest[step] = share_of_commonest(rollouts)
+        alike[step] = likeness(rollouts, chat)
 
     if arm in ("kl", "no-kl"):
         reward = load_reward(lab, mine=False)
@@ -61,8 +62,9 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         "cpu_seconds": round(job.cpu_seconds, 1),
         **evaluate(model, tokenizer),
     }
-    if commonest:
-        figures["curves"]["commonest"] = curve(list(commonest.values()))
+    if alike:
+        figures["curves"] |= {name: curve([one[name] for one in alike.values()])
+                              for name in ("commonest", "five", "asked")}  # fmt: skip
         return {**figures, **rl.compare(reward, tokenizer, before, model),
                 "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
     if arm == "rules":
@@ -82,9 +84,19 @@ def say(model: Transformer, tokenizer: BPE) -> list[str]:
     return [chat.read(answer) for answer in ask(model, chat, list(ASKED), seed=4)]
 
 
-def share_of_commonest(rollouts: list[rl.Rollout]) -> float:
-    """The share of a step's answers, all to requests of their own, that the commonest one has."""
-    return Counter(tuple(r.answer) for r in rollouts).most_common(1)[0][1] / len(rollouts)
+def likeness(rollouts: list[rl.Rollout], chat: Chat) -> dict[str, float]:
+    """How alike a step's answers are, all to requests of their own.
+
+    commonest: the share of the answers that are the commonest one; five: the share of all foods
+    listed that the five commonest have; asked: the share of the asked foods that are used.
+    """
+    answers = Counter(tuple(r.answer) for r in rollouts)
+    items = Counter(i for r in rollouts for i in read_answer(chat.read(r.answer))[1])
+    return {
+        "commonest": answers.most_common(1)[0][1] / len(rollouts),
+        "five": sum(n for _, n in items.most_common(5)) / max(1, items.total()),
+        "asked": mean(r.parts["asked"] for r in rollouts),
+    }
 
 
 def gold_spread(model: Transformer, tokenizer: BPE) -> float:
