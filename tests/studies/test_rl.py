@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from llmlab import lab as lab_module
+from llmlab.stages.rl import Rollout
+from llmlab.stages.sft import Chat
 from llmlab.studies import rl as study
 from llmlab.studies import run_point
 
@@ -35,6 +37,17 @@ def test_a_point_of_grpo_on_one_rule(lab):
     figures = run_point(replace(lab, steps=1), "rl", "asked", 2)
     assert figures["curves"]["reward"][0] <= 1  # no other rule is paid for
     assert len(figures["answers"]) == 1
+
+
+def test_how_alike_answers_are():
+    lab = lab_module.setup("class-toy")
+    chat = Chat(lab.tokenizer())
+    texts = ("A: kale, mint.", "A: kale, mint.", "B: rice, leeks, peas, okra, mint.", "C: dill.")
+    rollouts = [Rollout("I have kale.", chat.answer(text), 0.0, {"asked": i / 4}, [], [])
+                for i, text in enumerate(texts)]  # fmt: skip
+    alike = study.likeness(rollouts, chat)
+    assert alike["commonest"] == 0.5 and alike["asked"] == pytest.approx(1.5 / 4)
+    assert alike["five"] == pytest.approx(8 / 10)  # mint 3, kale 2, three of the others
 
 
 def test_curves_are_means_of_some_steps():
