@@ -122,7 +122,7 @@ def number_kept(requests, scores):
 check("08.number_kept", number_kept)
 
 # %% [markdown]
-# The package counts all abilities this way. Its `values` gives a 1 or a 0 for each request that asks:
+# The package counts all abilities this way. Its `values` has a 1 or a 0 for each that asks:
 
 # %%
 for name, member in line.items():
