@@ -412,26 +412,32 @@ print(f"{len(stored)} tensors; the head is the table itself, so it is stored onc
 
 # %% [markdown]
 # And with their code instead of ours? The same ids for the same talk, the same logits, the same
-# answer. This cell needs the package `transformers`, which the series does without.
+# answer. This needs the package `transformers`, which the series does without.
 
 # %%
 import importlib.util
 
-talk, chat = "I have chicken and lemon.", member.chat
+theirs, talk = None, "I have chicken and lemon."
 if importlib.util.find_spec("transformers"):
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     theirs, words = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    print("read by", type(theirs).__name__)
+else:
+    print("transformers is not installed here: `pip install transformers`, then run this again.")
+
+# %%
+if theirs:
     ids = words.apply_chat_template([{"role": "user", "content": talk}], add_generation_prompt=True,
                                     return_tensors="pt", return_dict=True)["input_ids"]  # fmt: skip
-    assert ids[0].tolist() == chat.prompt(talk)
+    assert ids[0].tolist() == member.chat.prompt(talk)
     with torch.no_grad():
         apart = (theirs(ids).logits - again(ids)).abs().max()
     assert apart < 1e-4
     written = theirs.generate(ids, max_new_tokens=64, do_sample=False)[0, ids.shape[1] :]
     print(f"logits differ by {apart:.0e} at most\n{words.decode(written)}")
-else:
-    print("transformers is not installed here: `pip install transformers`, then run this again.")
 
 # %% [markdown]
 # ## Recap
