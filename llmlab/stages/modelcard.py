@@ -36,8 +36,8 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
 LIMITS = """## Limits
 
 Made to teach how such models are made. It knows no allergies and no amounts, what it names need
-not be good to eat, and it speaks of nothing but dishes. The taste that it was tuned to is made up.
-Other programs may take a `<|end|>` that a user types for the end itself; llmlab does not.
+not be good to eat, and it speaks of nothing but dishes. The taste of this series is made up. Other
+programs may take a `<|end|>` that a user types for the end itself; llmlab does not.
 """
 
 

@@ -11,7 +11,8 @@
 # **You will be able to** say which stage brought which ability and how sure that is, read a bill of
 # training, write a model's card, and hand the model on in a format that others read.
 #
-# *45 minutes. Needs: a laptop. Each notebook runs alone.*
+# *45 minutes; the exercises that are no must take 25 more. Needs: a laptop. Each notebook runs
+# alone.*
 
 # %%
 import llmlab

@@ -1,7 +1,9 @@
 """What `ChatPanel` asks, sends and draws, without a page."""
 
 import json
+import os
 import re
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -135,6 +137,14 @@ def test_a_new_request_stops_the_one_before(roomy):
     assert [e["request"] for e in panel._past] == ["leeks"] and panel._now["request"] == "tofu"
     assert panel._past[0]["answers"][0]["state"] == "stopped"
     assert panel._now["answers"][0]["state"] == "cut"
+
+
+def test_the_notebooks_stop_button_ends_the_answers(roomy):
+    panel = ChatPanel({"a": roomy})
+    panel._members[0].model.head.register_forward_pre_hook(lambda *_: time.sleep(0.05))
+    threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    assert panel.ask("leeks") == {"random": panel._now["answers"][0]["text"]}
+    assert panel._now["answers"][0]["state"] == "stopped" and not panel._thread.is_alive()
 
 
 def test_a_model_that_fails_does_not_keep_the_page_waiting(roomy, monkeypatch):
