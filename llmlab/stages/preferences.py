@@ -18,13 +18,11 @@ from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
 from llmlab.core.model import Transformer
 from llmlab.kitchen import Food, Request
-from llmlab.lab import Lab
 from llmlab.stages.reward import Pair, RewardModel, chance, lower_half, score_answers, standardise
 from llmlab.stages.sft import Batch, Chat, ask
 
 CHOICES = ("left", "right", "neither")
 RIDGE = 30.0  # what holds a head at zero weighs as much as about that many comparisons
-FEWEST = 10  # clicks of the learner's own from which a head is learned
 Liking = Callable[[Request, str], float]
 
 
@@ -201,16 +199,6 @@ def cross_validated(diffs: Tensor, counts: Sequence[int], seed: int = 0, draws: 
 def right_share(head: Tensor, diffs: Tensor) -> float:
     """Of chosen less rejected states (N, dim), how many a head (dim,) orders as they stand."""
     return (diffs @ head > 0).float().mean().item()
-
-
-def own_reward(lab: Lab, model: Transformer, chat: Chat, pairs: list[Pair]) -> RewardModel:
-    """The learner's own taste as a reward model: a head on the frozen model, from their clicks in
-    the run folder, or from the recorded ones where they have made fewer than `FEWEST`."""
-    own = [c for c in read_clicks(lab.runs / "clicks.json") if c.choice != "neither"]
-    clicks = own if len(own) >= FEWEST else recorded_clicks()
-    print(f"taste: {len(clicks)} clicks, {'your own' if clicks is own else 'recorded'}.")
-    diffs = chosen_first(differences(model, chat, [c.duel for c in clicks]), clicks)
-    return with_head(model, chat, fit_head(diffs), pairs)
 
 
 def with_head(model: Transformer, chat: Chat, head: Tensor, pairs) -> RewardModel:

@@ -103,8 +103,10 @@ check("06.preference_loss", preference_loss)
 #
 # The answers are the model's own, as they were for InstructGPT: what it never says need not be
 # judged. Each request has four answers, and each is compared with each: twice the writing of two
-# answers, six times their comparisons. The annotators are **simulated**. They share a hidden taste, and they err: the closer two
-# answers are, the more often. Their noise, in units of the taste, is printed.
+# answers, six times their comparisons.
+#
+# The annotators are **simulated**. They share a hidden taste, and they err: the closer two answers
+# are, the more often. Their noise, in units of the taste, is printed.
 
 # %%
 pairs = reward.training_pairs(lab, model, tokenizer)
@@ -139,8 +141,11 @@ clicker
 # of fruit and sweet things; of equals the shorter list). It is not the annotators' taste.
 
 # %%
-own = [c for c in clicker.clicks if c.choice != "neither"]
-clicks = own if len(own) >= 10 else preferences.recorded_clicks()
+own, recorded = (
+    [click for click in found if click.choice != "neither"]
+    for found in (clicker.clicks, preferences.recorded_clicks())
+)
+clicks = own if len(own) >= 10 else recorded
 print(f"{len(clicks)} clicks, {'yours' if clicks is own else 'recorded'}")
 for c in clicks[:3]:
     better, worse = (c.left, c.right) if c.choice == "left" else (c.right, c.left)
@@ -355,8 +360,9 @@ style.scatter(hidden, list(learned.values()), "utility, hidden", "reward, learne
 # happens: annotators tire, or take what looks like more work for better work.
 
 # %%
-pool = preferences.relabel(chat, pairs, preferences.by_length, reward.NOISE, seed=3)
-decided = {(p.request, tuple(p.chosen), tuple(p.rejected)) for p in pairs}
+first_pool = pairs[:2000]
+pool = preferences.relabel(chat, first_pool, preferences.by_length, reward.NOISE, seed=3)
+decided = {(p.request, tuple(p.chosen), tuple(p.rejected)) for p in first_pool}
 alike = [(p.request, tuple(p.chosen), tuple(p.rejected)) in decided for p in pool]
 print(f"the two pools choose alike in {sum(alike) / len(alike):.0%} of {len(alike)} pairs")
 
@@ -403,7 +409,7 @@ def wins(of):
     return [preferences.more_wins(list(a), list(b)) for a, b in measured]
 
 
-style.bars({"first pool": wins(pairs), "second pool": wins(pool)}, list(MEASURES),
+style.bars({"first pool": wins(first_pool), "second pool": wins(pool)}, list(MEASURES),
            "The chosen answer has more of it")  # fmt: skip
 
 # %% [markdown]

@@ -223,22 +223,6 @@ def test_a_head_becomes_a_reward_model(small):
     assert sum(left > right for left, right in sides) / len(sides) == pytest.approx(share, abs=0.02)
 
 
-def test_own_clicks_are_taken_where_there_are_enough(small, tmp_path, capsys):
-    model, chat = small
-    made = lab.setup("class-toy", runs_dir=tmp_path)
-    duel = ("I have rice.", CARDS[0], CARDS[1])
-    path = made.runs / "clicks.json"
-    preferences.write_clicks(path, [preferences.Click(*duel, "right")] * 9)
-    pairs = made_pairs(chat, 20, 7)
-    preferences.own_reward(made, model, chat, pairs)
-    assert "recorded" in capsys.readouterr().out
-    preferences.write_clicks(path, [preferences.Click(*duel, "right")] * 10)
-    judge = preferences.own_reward(made, model, chat, pairs)
-    assert "10 clicks, your own" in capsys.readouterr().out
-    left, right = judge(rows(chat, CARDS[:2])).tolist()
-    assert right > left
-
-
 def test_duels_are_wellformed_and_far_apart(monkeypatch, small):
     model, chat = small
     rng = random.Random(0)
