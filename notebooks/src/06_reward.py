@@ -311,15 +311,15 @@ style.lines(drawn, "forecast that the left one wins", "it won", "Calibration", p
 # ## Why not learn the rules this way?
 #
 # **Claim: what a program can check, a program should check.** The same number of pairs, the same
-# model; only the annotators differ: these look at the rules alone, and hardly ever err. Three
-# seeds each (`python -m llmlab study reward`), one of them now:
+# model; only the annotators differ: these look at the rules alone, and err less often. Three seeds
+# each (`python -m llmlab study reward`), the smallest point now:
 
 # %%
 from llmlab.studies import load_study, run_point, values
 
 kept = load_study("reward")
-point = run_point(lab, "reward", "rules 1000", 1)
-print(f"here {point['accuracy']:.1%}, kept {values(kept, 'accuracy')['rules 1000'][0]:.1%}")
+point = run_point(lab, "reward", "taste 300", 1)
+print(f"here {point['accuracy']:.1%}, kept {values(kept, 'accuracy')['taste 300'][0]:.1%}")
 style.trials({"new pairs in the right order": values(kept, "accuracy"),
               "annotators follow their own liking": values(kept, "agreement")},
              "What is learned from how many comparisons")  # fmt: skip
