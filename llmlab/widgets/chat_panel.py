@@ -1,5 +1,6 @@
 """`ChatPanel`: several models answer the same request side by side, as they write."""
 
+import contextlib
 import contextvars
 import copy
 import threading
@@ -51,7 +52,8 @@ class ChatPanel(Widget):
             raise ValueError("There is no model to talk to.")
         self._members = list(map(cast, members.values()))
         self._temperature, self._seed = temperature, seed
-        self._stopped, self._thread = threading.Event(), None
+        self._stopped, self._ended = threading.Event(), threading.Event()
+        self._ended.set()
         titles = [member.title for member in self._members]
         super().__init__(titles=titles, examples=list(examples))
         self.on_msg(lambda _, content, buffers: self._obey(content))
@@ -70,7 +72,7 @@ class ChatPanel(Widget):
         if self._note["count"] > refused:
             raise ValueError(self._note["words"])
         try:
-            self._wait()
+            self._ended.wait()  # and not `join`, which an interrupt leaves in disorder
         except KeyboardInterrupt:  # the notebook's stop button
             self.stop()
         return dict(zip(self.titles, (a["text"] for a in self._now["answers"]), strict=True))
@@ -78,11 +80,7 @@ class ChatPanel(Widget):
     def stop(self) -> None:
         """Let no model write on; what they have written stays."""
         self._stopped.set()
-        self._wait()
-
-    def _wait(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+        self._ended.wait()
 
     def _begin(self, request: str) -> None:
         """Ask all models, or say why not.  An exchange that still goes on is stopped."""
@@ -100,11 +98,9 @@ class ChatPanel(Widget):
                 self._past = [*self._past, self._now][-KEPT:]
             self._show(turn, request, writers)
         # In a copy of this context: what the thread sends belongs to the cell that asked.
-        work = contextvars.copy_context().run
-        self._thread = threading.Thread(
-            target=work, args=(self._write, turn, request, writers), daemon=True
-        )
-        self._thread.start()
+        work, task = contextvars.copy_context().run, (self._write, turn, request, writers)
+        self._ended.clear()
+        threading.Thread(target=work, args=task, daemon=True).start()
 
     def _refusal(self, request: str) -> str:
         """Why a request is not asked, in a sentence; empty where it is."""
@@ -122,17 +118,17 @@ class ChatPanel(Widget):
     def _write(self, turn: int, request: str, writers: list["Writer"]) -> None:
         """All answers, a token of each in turn, so that none waits for another's end."""
         shown = 0.0
-        try:
+        with contextlib.ExitStack() as end:  # also where a model fails: nobody waits for ever
+            end.callback(self._ended.set)
+            end.callback(self._show, turn, request, writers)
+            for writer in writers:
+                end.callback(writer.end)
             while any(writer.going for writer in writers) and not self._stopped.is_set():
                 for writer in writers:
                     writer.step()
                 if time.monotonic() - shown > PERIOD:
                     shown = time.monotonic()
                     self._show(turn, request, writers)
-        finally:  # also where a model fails: the page must not wait for ever
-            for writer in writers:
-                writer.end()
-            self._show(turn, request, writers)
 
     def _show(self, turn: int, request: str, writers: list["Writer"]) -> None:
         wish = parse_request(request)

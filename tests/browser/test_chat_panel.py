@@ -88,8 +88,8 @@ def ended(page, turns: int = 1) -> None:
 def longer(page, lengths: list[int]) -> None:
     """Until each answer has more letters than that."""
     page.wait_for_function(
-        "lengths => [...document.querySelectorAll('.ll-now .ll-text')]"
-        ".every((text, i) => text.innerText.length > lengths[i])",
+        "lengths => lengths.every((length, i) =>"
+        " document.querySelectorAll('.ll-now .ll-text')[i]?.innerText.length > length)",
         arg=lengths,
     )
 

@@ -119,11 +119,11 @@ def test_no_model_starves(roomy):
 def test_the_kernel_is_free_while_they_write(roomy):
     panel = ChatPanel({"a": roomy})
     panel._obey({"ask": "leeks"})
-    assert panel._now["writing"] and panel._thread is not threading.current_thread()
+    assert panel._now["writing"] and not panel._ended.is_set()
     panel.stop()
     answer = panel._now["answers"][0]
     assert answer["state"] == "stopped" and not panel._now["writing"]
-    assert answer["tokens"] < MAX_ANSWER and not panel._thread.is_alive()
+    assert answer["tokens"] < MAX_ANSWER
     seen = panel._now
     time.sleep(0.1)
     assert panel._now == seen  # it stays as it was
@@ -133,7 +133,7 @@ def test_a_new_request_stops_the_one_before(roomy):
     panel = ChatPanel({"a": roomy})
     panel._obey({"ask": "leeks"})
     panel._obey({"ask": "tofu"})
-    panel._wait()
+    panel._ended.wait()
     assert [e["request"] for e in panel._past] == ["leeks"] and panel._now["request"] == "tofu"
     assert panel._past[0]["answers"][0]["state"] == "stopped"
     assert panel._now["answers"][0]["state"] == "cut"
@@ -144,7 +144,7 @@ def test_the_notebooks_stop_button_ends_the_answers(roomy):
     panel._members[0].model.head.register_forward_pre_hook(lambda *_: time.sleep(0.05))
     threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     assert panel.ask("leeks") == {"random": panel._now["answers"][0]["text"]}
-    assert panel._now["answers"][0]["state"] == "stopped" and not panel._thread.is_alive()
+    assert panel._now["answers"][0]["state"] == "stopped" and panel._ended.is_set()
 
 
 def test_a_model_that_fails_does_not_keep_the_page_waiting(roomy, monkeypatch):
