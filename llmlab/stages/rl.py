@@ -19,7 +19,7 @@ from torch import nn
 from llmlab import kitchen
 from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
 from llmlab.core.model import Transformer
-from llmlab.core.optim import Optimizer
+from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
@@ -105,8 +105,11 @@ def grpo(
     on_step=None,
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
     term: Callable[[str, str], float] | None = None,
+    taste: RewardModel | None = None,
 ) -> loop.Job:
     """Group-relative policy optimisation on a reward of the judge's scores.
+
+    taste: a reward model whose number is added, for an assistant that is reliable and has taste.
 
     term: what a request and its answer, as texts, earn besides, such as a learner's own rule.
     on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
@@ -130,6 +133,8 @@ def grpo(
             own = (float(term(t, chat.read(a))) for t, a in zip(texts, answers, strict=True))
             earned = [e + more for e, more in zip(earned, own, strict=True)]
         rewards = torch.tensor(earned).view(-1, group)
+        if taste:
+            rewards += score_answers(taste, chat, texts, answers).view(-1, group).cpu()
         advantage = group_advantage(rewards).flatten()  # (requests * group,)
         keep = advantage.abs() > 1e-6
         record = {
@@ -154,7 +159,7 @@ def grpo(
                 gaps |= dict(zip(part, own, strict=True))
             kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
         if rows:
-            optimizer.step(min(1.0, (step + 1) / 5))
+            optimizer.step(learning_rate(step, job.steps or 10**9, cooldown=0.4))
         if on_rollouts:
             taught = keep.nonzero()[:, 0].tolist()
             on_rollouts(step + 1, [
@@ -165,7 +170,7 @@ def grpo(
         return {"loss": loss, "kl": kl, **record}
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "grpo", one_step, job)
+        job.steps = loop.calibrate(lab, "last" if taste else "grpo", one_step, job)
     loop.run(job, one_step, on_step, name)
     return job
 
@@ -178,7 +183,6 @@ def ppo(
     model: Transformer,
     tokenizer: BPE,
     reward: RewardModel,
-    rule: Callable[[Score], float] | None = None,
     name="ppo",
     kl_coef: float = 0.3,
     lr: float = 5e-4,
@@ -188,8 +192,7 @@ def ppo(
     """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
 
     The reward comes at an answer's last token; at each token stands -kl_coef * log(policy /
-    reference), Ouyang et al. 2022, eq. 2.  rule: a reward of the judge's rules to add to the
-    model's, for an assistant that is reliable and has taste.  The gold judge is only watched.
+    reference), Ouyang et al. 2022, eq. 2.  The gold judge is only watched.
     on_rollouts: as for `grpo`, with all answers.
     """
     profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
@@ -207,7 +210,6 @@ def ppo(
         answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
         scores = judge_all(asked, chat, answers)
         proxy = score_answers(reward, chat, texts, answers)
-        total = proxy if rule is None else proxy + proxy.new_tensor([rule(s) for s in scores])
         batch = Batch.of(
             [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)], lab.device
         )
@@ -218,7 +220,7 @@ def ppo(
             gap = old_logp - answer_logprobs(reference, batch)
             rewards = -kl_coef * gap
             rows = torch.arange(len(answers), device=lab.device)
-            rewards[rows, batch.lengths() - 1] += total
+            rewards[rows, batch.lengths() - 1] += proxy
             advantage = answer_gae(rewards, values, batch.mask)
             returns = advantage + values
             spread = advantage[batch.mask]
@@ -227,7 +229,7 @@ def ppo(
             rows_of = [answer_rows(x, batch.mask) for x in (advantage, gap)]
             said = [{"reward model": p, "gold": s.gold, **rule_parts(s)}
                     for p, s in zip(proxy.tolist(), scores, strict=True)]  # fmt: skip
-            seen = zip(texts, answers, total.tolist(), said, *rows_of, strict=True)
+            seen = zip(texts, answers, proxy.tolist(), said, *rows_of, strict=True)
             on_rollouts(step + 1, [Rollout(*one) for one in seen])
         losses = []
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
@@ -239,7 +241,7 @@ def ppo(
             error = (critic(hidden.float())[..., 0] - returns[part]).square()
             loss = policy + 0.5 * masked_mean(error, piece.mask)
             loss.backward()
-            optimizer.step(min(1.0, (step + 1) / 5))
+            optimizer.step(learning_rate(step, job.steps or 10**9, cooldown=0.4))
             losses.append(loss.item())
         return {
             "loss": mean(losses), "proxy": proxy.mean().item(),
@@ -342,10 +344,18 @@ def run(lab: Lab, on_step=None) -> dict:
     return {**figures, **run_last(lab, before, tokenizer, reward, on_step)}
 
 
+def both(score: Score) -> float:
+    """The rules' part of the last assistant's reward, in step with a reward model's deviation of 1:
+    a broken rule costs more than a better taste can earn."""
+    return 3 * rules_reward(score)
+
+
 def run_last(lab: Lab, before: Transformer, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
     """Rules and taste together: the last assistant."""
     start, model = time.monotonic(), unfreeze(before)
-    job = ppo(lab, model, tokenizer, reward, rule=rules_reward, name="last", on_step=on_step)
+    job = grpo(
+        lab, model, tokenizer, both, "last", kl_coef=0.02, on_step=on_step, taste=reward
+    )  # fmt: skip
     gains = compare(reward, tokenizer, before, model)
     after = evaluate(model, tokenizer)
     return {
