@@ -169,7 +169,10 @@ def column(title: str, answer: dict) -> str:
     """A model's answer in the static picture."""
     style = "flex:1 1 180px;padding:6px 8px;border:1px solid #808080;border-radius:4px"
     text = f'<div style="white-space:pre-wrap">{isolated(answer["text"])}</div>'
-    marks = " ".join(f"{'✓' if kept else '✗'} {escape(name)}" for name, kept in answer["marks"])
+    marks = " ".join(
+        f'<span style="white-space:nowrap">{"✓" if kept else "✗"} {escape(name)}</span>'
+        for name, kept in answer["marks"]
+    )
     note = f'<div style="font-size:11px">{marks}</div>' if marks else ""
     return f'<div style="{style}"><b>{escape(title)}</b>{text}{note}</div>'
 
@@ -211,7 +214,7 @@ class Writer:
 
     def shown(self, wish: Request) -> dict:
         """What the page needs; marks: the rules that the request asks for, and which are kept."""
-        text = self.chat.tokenizer.decode(self.ids).removesuffix("<|end|>")
+        text = self.chat.tokenizer.decode(self.ids).removesuffix("<|end|>").lstrip()
         marks = []
         if self.state in ("ended", "cut") and wish != Request():
             marks = judged(wish, self.chat.read(self.ids))
