@@ -19,10 +19,10 @@ from llmlab.stages.reward import load_reward
 from llmlab.stages.sft import Chat, ask, evaluate, judge_all
 from llmlab.studies import study
 
-STEPS = {"rules": 150, "asked": 60, "kl": 100, "no-kl": 120}
-POINT = 4  # steps whose mean is a point of a curve
+STEPS = {"rules": 150, "asked": 60, "kl": 80, "no-kl": 80}
+POINT = 2  # steps whose mean is a point of a curve
 KEPT = 4  # times at which answers are kept, beside the first step
-TRIES = 64  # answers to each of 64 requests, for pass@k
+TRIES = 32  # answers to each of 64 requests, for pass@k
 ASKED = (
     "I have chicken, lemon and rice. Suggest a dish of 6 ingredients.",
     "Give me a vegetarian dish of 7 ingredients with potatoes.",
@@ -68,8 +68,10 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         return {**figures, **rl.compare(reward, tokenizer, before, model),
                 "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
     if arm == "rules":
+        base, _, _ = lab.latest("base", mine=False)
         for name, one in (("sft", before), ("rl", model)):
             figures |= {f"{name}_{key}": value for key, value in sharp(one, tokenizer).items()}
+            figures[f"{name}_title_nats"] = rl.title_nats(base, one, tokenizer)
     return figures
 
 
