@@ -304,9 +304,9 @@ for name, spent in bill.items():
           f"{speed / 1e9:4.0f} GFLOP/s")  # fmt: skip
 
 # %% [markdown]
-# Pretraining runs at the machine's speed: large products, always the same shape. RL writes token by
-# token, and a processor that waits for memory earns nothing. Beside ours stand published bills: do
-# they spend the article's 99 % on pretraining?
+# Learning is a few large products. RL also writes, token by token, and a processor that waits for
+# memory earns nothing. Beside ours stand published bills: do they spend the article's 99 % on
+# pretraining?
 
 # %%
 stages = {stage: [s for s in bill.values() if s.stage == stage] for stage in
