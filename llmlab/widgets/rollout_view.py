@@ -126,6 +126,6 @@ def chip(word: str, depth: float) -> str:
 
 
 def told(answer: dict) -> str:
-    """What an answer earned, and for what: "reward 1.8 = rules 0.8, kept 1"."""
+    """What an answer earned, and what the judges said: "reward 1.8: asked 1, once 0.8"."""
     parts = ", ".join(f"{name} {value:.3g}" for name, value in answer["parts"])
     return f"reward {answer['reward']:.3g}: {parts}" if parts else f"reward {answer['reward']:.3g}"
