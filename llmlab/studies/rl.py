@@ -10,6 +10,7 @@ from dataclasses import replace
 from statistics import mean, pstdev
 
 from llmlab import kitchen
+from llmlab.artifacts import LabError
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import read_answer
@@ -17,7 +18,7 @@ from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward
 from llmlab.stages.sft import Chat, ask, evaluate, judge_all
-from llmlab.studies import study
+from llmlab.studies import load_study, study
 
 STEPS = {"rules": 100, "asked": 40, "kl": 60, "no-kl": 60}
 POINT = 2  # steps whose mean is a point of a curve
@@ -73,6 +74,16 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
             figures |= {f"{name}_{key}": value for key, value in sharp(one, tokenizer).items()}
             figures[f"{name}_title_nats"] = rl.title_nats(base, one, tokenizer)
     return figures
+
+
+def kept() -> dict[str, list[dict]]:
+    """The study that comes with the project: arm -> the figures of each seed; no seed where it is
+    not there yet."""
+    try:
+        points = load_study("rl")["points"]
+    except LabError:
+        points = []
+    return {arm: [p["figures"] for p in points if p["arm"] == arm] for arm in STEPS}
 
 
 def curve(values: list[float]) -> list[float]:
