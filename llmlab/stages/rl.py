@@ -27,6 +27,7 @@ from llmlab.stages import loop
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
 from llmlab.stages.sft import Batch, Chat, answer_logprobs, ask, evaluate, judge_all
 
+TASTE_WORTH = 1.8  # of the last assistant, where a kept rule is worth 0.2 and all five 1 more
 CHUNK = 64  # answers that go through the model at once
 
 
@@ -109,7 +110,10 @@ def grpo(
 ) -> loop.Job:
     """Group-relative policy optimisation on a reward of the judge's scores.
 
-    taste: a reward model whose number is added, for an assistant that is reliable and has taste.
+    taste: a reward model, for an assistant that is reliable and has taste as well.  An answer that
+    keeps every rule earns up to TASTE_WORTH more, by sigmoid(its number); to others taste is worth
+    nothing.  Groups are then not divided by their deviation: where all keep the rules, that would
+    make a shade of taste as weighty as a rule.
 
     term: what a request and its answer, as texts, earn besides, such as a learner's own rule.
     on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
@@ -132,10 +136,12 @@ def grpo(
         if term:
             own = (float(term(t, chat.read(a))) for t, a in zip(texts, answers, strict=True))
             earned = [e + more for e, more in zip(earned, own, strict=True)]
-        rewards = torch.tensor(earned).view(-1, group)
         if taste:
-            rewards += score_answers(taste, chat, texts, answers).view(-1, group).cpu()
-        advantage = group_advantage(rewards).flatten()  # (requests * group,)
+            liked = score_answers(taste, chat, texts, answers).sigmoid().tolist()
+            more = [TASTE_WORTH * s.kept * like for s, like in zip(scores, liked, strict=True)]
+            earned = [e + m for e, m in zip(earned, more, strict=True)]
+        rewards = torch.tensor(earned).view(-1, group)
+        advantage = group_advantage(rewards, scale=taste is None).flatten()  # (requests * group,)
         keep = advantage.abs() > 1e-6
         record = {
             "reward": rewards.mean().item(), "kept": mean(s.kept for s in scores),
@@ -159,7 +165,7 @@ def grpo(
                 gaps |= dict(zip(part, own, strict=True))
             kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
         if rows:
-            optimizer.step(learning_rate(step, job.steps or 10**9, cooldown=0.4))
+            optimizer.step(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
         if on_rollouts:
             taught = keep.nonzero()[:, 0].tolist()
             on_rollouts(step + 1, [
@@ -184,8 +190,8 @@ def ppo(
     tokenizer: BPE,
     reward: RewardModel,
     name="ppo",
-    kl_coef: float = 0.3,
-    lr: float = 5e-4,
+    kl_coef: float = 0.25,
+    lr: float = 3e-4,
     on_step=None,
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
 ) -> loop.Job:
@@ -239,9 +245,9 @@ def ppo(
             logp = answer_logprobs(model, piece, hidden)
             policy = ppo_loss(logp, old_logp[part], advantage[part], piece.mask)
             error = (critic(hidden.float())[..., 0] - returns[part]).square()
-            loss = policy + 0.5 * masked_mean(error, piece.mask)
+            loss = policy + 0.1 * masked_mean(error, piece.mask)
             loss.backward()
-            optimizer.step(learning_rate(step, job.steps or 10**9, cooldown=0.4))
+            optimizer.step(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
             losses.append(loss.item())
         return {
             "loss": mean(losses), "proxy": proxy.mean().item(),
@@ -325,7 +331,8 @@ def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Tra
 
 
 def run(lab: Lab, on_step=None) -> dict:
-    """The stage: GRPO on the rules, then PPO on the reward model, both from the SFT model."""
+    """The stage: GRPO on the rules and PPO on the reward model, both from the SFT model; then the last
+    assistant, which goes on from GRPO's."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     before = freeze(model)
@@ -334,33 +341,30 @@ def run(lab: Lab, on_step=None) -> dict:
     after = evaluate(model, tokenizer)
     figures |= {f"grpo_{k}": v for k, v in after.items()}
     figures["grpo_seconds"] = time.monotonic() - start
-    start = time.monotonic()
+    start, reliable = time.monotonic(), model
     model, reward = unfreeze(before), load_reward(lab)
     job = ppo(lab, model, tokenizer, reward, on_step=on_step)
     figures |= compare(reward, tokenizer, before, model)
     figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
     figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
     figures["ppo_seconds"] = time.monotonic() - start
-    return {**figures, **run_last(lab, before, tokenizer, reward, on_step)}
+    return {**figures, **run_last(lab, before, reliable, tokenizer, reward, on_step)}
 
 
-def both(score: Score) -> float:
-    """The rules' part of the last assistant's reward, in step with a reward model's deviation of 1:
-    a broken rule costs more than a better taste can earn."""
-    return 3 * rules_reward(score)
+def last(lab: Lab, reliable: Transformer, tokenizer: BPE, reward: RewardModel, on_step=None):
+    """Rules and taste together, from a model that keeps the rules already: the last assistant."""
+    return grpo(lab, reliable, tokenizer, name="last", lr=3e-4, on_step=on_step, taste=reward)
 
 
-def run_last(lab: Lab, before: Transformer, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
-    """Rules and taste together: the last assistant."""
-    start, model = time.monotonic(), unfreeze(before)
-    job = grpo(
-        lab, model, tokenizer, both, "last", kl_coef=0.02, on_step=on_step, taste=reward
-    )  # fmt: skip
-    gains = compare(reward, tokenizer, before, model)
-    after = evaluate(model, tokenizer)
+def run_last(lab: Lab, before, reliable, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
+    """The last assistant's figures; its gain in gold is over the SFT model, `before`."""
+    start = time.monotonic()
+    job = last(lab, reliable, tokenizer, reward, on_step)
+    after = evaluate(reliable, tokenizer)
+    gain = compare(reward, tokenizer, before, reliable)["ppo_gold_gain_sd"]
     return {
         "last_steps": job.steps, "last_kept": after["kept"], "last_taste": after["taste"],
-        "last_gold_gain_sd": gains["ppo_gold_gain_sd"], "last_seconds": time.monotonic() - start,
+        "last_gold_gain_sd": gain, "last_seconds": time.monotonic() - start,
     }  # fmt: skip
 
 
