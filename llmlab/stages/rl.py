@@ -331,8 +331,8 @@ def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Tra
 
 
 def run(lab: Lab, on_step=None) -> dict:
-    """The stage: GRPO on the rules and PPO on the reward model, both from the SFT model; then the last
-    assistant, which goes on from GRPO's."""
+    """The stage: GRPO on the rules and PPO on the reward model, both from the SFT model; then the
+    last assistant, which goes on from GRPO's."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     before = freeze(model)

@@ -20,7 +20,7 @@ from llmlab.stages.reward import load_reward
 from llmlab.stages.sft import Chat, ask, evaluate, judge_all
 from llmlab.studies import load_study, study
 
-STEPS = {"rules": 100, "asked": 40, "kl": 60, "no-kl": 60}
+STEPS = {"rules": 80, "asked": 50, "kl": 60, "no-kl": 90}
 POINT = 2  # steps whose mean is a point of a curve
 KEPT = 4  # times at which answers are kept, beside the first step
 TRIES = 32  # answers to each of 64 requests, for pass@k
