@@ -40,7 +40,7 @@ class Profile:
     pretraining_batch: int = 8
     pretraining_seconds: float = 100
     muon_lr: float = 0.02
-    adam_lr: float = 1.6e-2
+    adam_lr: float = 4e-3
     weight_decay: float = 0.05
     sft_batch: int = 128
     sft_seconds: float = 90
@@ -80,7 +80,7 @@ FULL = Profile(
     ppo_batch=512,
 )  # fmt: skip
 # The class's model at leisure: with it the base that comes with the project was made.
-SLOW = replace(CLASS, name="slow", seq_len=512, pretraining_batch=4, adam_lr=4e-3)
+SLOW = replace(CLASS, name="slow", seq_len=512, pretraining_batch=4)
 PROFILES = {p.name: p for p in (CLASS, SLOW, FULL)}
 
 
