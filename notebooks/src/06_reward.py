@@ -12,7 +12,8 @@
 # teach a model *your* taste with thirty clicks, say how far such a number can be trusted, and do
 # without it (DPO).
 #
-# *45 minutes. Needs: a laptop. Each notebook runs alone.*
+# *45 minutes with the exercise that is a must, 70 with all. Needs: a laptop. Each notebook runs
+# alone.*
 
 # %%
 import llmlab
@@ -320,8 +321,11 @@ from llmlab.studies import load_study, run_point, values
 kept = load_study("reward")
 point = run_point(lab, "reward", "taste 300", 1)
 print(f"here {point['accuracy']:.1%}, kept {values(kept, 'accuracy')['taste 300'][0]:.1%}")
-style.trials({"new pairs in the right order": values(kept, "accuracy"),
-              "annotators follow their own liking": values(kept, "agreement")},
+arms = ("rules 1000", "taste 300", "taste 1000")
+panels = {"new pairs in the right order": "accuracy",
+          "annotators follow their own liking": "agreement"}  # fmt: skip
+style.trials({title: {arm: values(kept, figure)[arm] for arm in arms}
+              for title, figure in panels.items()},
              "What is learned from how many comparisons")  # fmt: skip
 
 # %% [markdown]
@@ -347,11 +351,15 @@ print("likes least:", ", ".join(order[-10:]))
 # has made of thousands of "this one, rather".
 
 # %%
-foods = [kitchen.FOODS[name] for name in learned]
-hidden = [kitchen.utility(f) for f in foods]
-print(f"rank correlation {preferences.rank_correlation(hidden, list(learned.values())):.2f}")
-style.scatter(hidden, list(learned.values()), "utility, hidden", "reward, learned",
-              groups=[f.kind for f in foods], names=list(learned))  # fmt: skip
+hidden = {name: kitchen.utility(kitchen.FOODS[name]) for name in learned}
+found = list(learned.values())
+print(f"rank correlation {preferences.rank_correlation(list(hidden.values()), found):.2f}")
+right = sorted(hidden, key=hidden.get, reverse=True)
+misplaced = sorted(learned, key=lambda name: abs(order.index(name) - right.index(name)))
+named = {*order[:10], *order[-12:], *misplaced[-12:]}  # the ends, and the greatest errors
+style.scatter(list(hidden.values()), found, "utility, hidden", "reward, learned",
+              groups=[kitchen.FOODS[name].kind for name in learned],
+              names=[name if name in named else "" for name in learned])  # fmt: skip
 
 # %% [markdown]
 # ## A second pool
@@ -449,7 +457,7 @@ check("06.swap_food", swap_food)
 
 # %% [markdown]
 # Edits of two hundred answers, before the reward model and before the hidden taste; each in
-# standard deviations over unedited answers. Where the two bars differ, the judge can be fooled.
+# standard deviations over unedited answers. Where the two spots lie apart, the judge can be fooled.
 
 # %%
 asked = [p.request for p in test[:200]]
