@@ -14,7 +14,7 @@ POINTS = [
     ("sft", "no mask"),
     ("head_start", "random:40"),
     ("few_examples", 16),
-    ("lora", 2),
+    ("lora", 4),
 ]
 
 
@@ -33,7 +33,7 @@ def test_a_point_has_its_figures(name, arm, lab):
     figures = run_point(lab, name, arm, 1)
     assert {"kept", "asked_all", "kind", "val_bpb", "loss", "cpu_seconds"} <= figures.keys()
     assert figures["steps"] == 2 and 0 <= figures["kept"] <= 1 and figures["loss"] > 0
-    assert figures.get("parameters", 23296) == 23296  # rank 2, 28 matrices
+    assert figures.get("parameters", 46592) == 46592  # rank 4, 28 matrices
 
 
 def test_the_last_loss_is_the_mean_of_the_last_tenth():
