@@ -179,7 +179,7 @@ for text in ("Melt the", "In a large"):
         state = model.hidden(ids)[0, -1]  # (dim,)
         assert torch.allclose(state @ matrix.T, model(ids)[0, -1], atol=1e-4)
     chances, best = (state @ matrix.T).softmax(0).topk(4)
-    found = zip(tokenizer.decode(best.tolist()).split(), chances.tolist(), strict=True)
+    found = zip(map(tokenizer.decode, best[:, None].tolist()), chances.tolist(), strict=True)
     guesses[f"{text} …"] = {token: (p, f"{p:.0%}") for token, p in found}
 style.shares(guesses)
 

@@ -150,8 +150,8 @@ def test_pretraining_is_most_of_the_lines_bill(lab):
     assert bill["pretraining"].flops == 6 * n * log["tokens"]
     assert bill["pretraining"].cpu_seconds == log["cpu_seconds"]
     shares = costs.shares({stage: spent.flops for stage, spent in bill.items()})
-    assert 0.75 < shares["pretraining"] < 0.999
-    assert all(0.001 < share < 0.15 for stage, share in shares.items() if stage != "pretraining")
+    assert 0.7 < shares["pretraining"] < 0.999
+    assert all(0.001 < share < 0.2 for stage, share in shares.items() if stage != "pretraining")
 
 
 def test_the_bill_follows_the_logs(lab, tmp_path, monkeypatch):
