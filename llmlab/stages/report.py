@@ -109,7 +109,7 @@ def shipped_log(lab: Lab, name: str) -> dict:
 # --- The line, to be asked ------------------------------------------------------------------
 
 # The models that answer, in the order of the notebooks: what each is tuned from, and its title.
-PARENTS = {"base": None, "sft": "base", "dpo": "sft", "ppo": "sft", "grpo": "sft", "last": "sft"}
+PARENTS = {"base": None, "sft": "base", "dpo": "sft", "ppo": "sft", "grpo": "sft", "last": "grpo"}
 TITLES = {"base": "base", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO", "last": "last"}
 
 

@@ -188,6 +188,7 @@ def train_reward(
     # Without dropout, some thousand pairs are soon known by heart.
     if loop.run(job, one_step, on_step, name, dropout_rate=loop.DROPOUT):
         standardise(reward, chat, pairs[:512])
+        job.meta["standardised"] = True  # a run that was killed before this is not finished
         job.save()
     return reward, job
 
@@ -255,7 +256,8 @@ def _own_is_comparable(lab: Lab) -> bool:
         asdict(halved(lab.profile.model)),
         artifacts.read_meta(lab.shipped("reward"))["config"],
     ]
-    return meta["config"] in shapes and meta["step"] == meta["steps"]
+    finished = meta["step"] == meta["steps"] and meta.get("standardised", False)
+    return meta["config"] in shapes and finished
 
 
 def run(lab: Lab, on_step=None) -> dict:
