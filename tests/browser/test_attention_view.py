@@ -75,9 +75,9 @@ def test_it_opens_on_the_head_that_copies(page):
     assert words(page) == WORDS
     assert page.locator(".ll-head").count() == 20
     assert page.locator(".ll-copies").all_inner_texts() == ["◆ copies"]
-    assert chosen(page) == ["layer 3, head 2, copies most"] and title(page) == "layer 3, head 2"
+    assert chosen(page) == ["layer 3, head 4, copies most"] and title(page) == "layer 3, head 4"
     said = page.locator(".ll-small p").inner_text()
-    assert said.startswith("◆ copies most: layer 3, head 2.") and "everywhere alike: 1" in said
+    assert said.startswith("◆ copies most: layer 3, head 4.") and "everywhere alike: 1" in said
 
 
 def test_a_token_pointed_at_shows_from_where_it_takes(page):
@@ -240,7 +240,7 @@ def test_the_saved_notebook_shows_the_heads_without_a_kernel(jupyter, page, pict
     output = reader.locator(".jp-OutputArea-output").last
     image = output.locator("img")
     assert image.get_attribute("alt") == (
-        "AttentionView: layer 3, head 2, which copies most; 21 tokens"
+        "AttentionView: layer 3, head 4, which copies most; 21 tokens"
     )
     assert image.evaluate("image => image.complete && image.naturalWidth") > 600
     assert "takes most from" in output.inner_text() and reader.locator(".ll-attention").count() == 0

@@ -62,7 +62,7 @@ def test_it_opens_on_the_head_that_copies(view, base):
 def test_a_text_without_repeats_names_no_head(view):
     view.text = "Whisk two eggs."
     assert view._answer["copier"] is None and view._answer["repeats"] is False
-    assert view.chosen == (3, 2)  # the choice stays
+    assert view.chosen == (3, 4)  # the choice stays
 
 
 def test_a_head_that_copies_less_than_by_lot_is_not_named():
@@ -89,7 +89,7 @@ def test_a_new_text_is_read_with_the_same_head(view, base):
 def test_a_head_that_is_not_there_is_refused(view, head):
     with pytest.raises(traitlets.TraitError, match="4 layers of 5 heads"):
         view.chosen = head
-    assert view.chosen == (3, 2)
+    assert view.chosen == (3, 4)
 
 
 def test_the_page_can_choose_with_a_list(view):
@@ -173,14 +173,14 @@ def test_the_static_picture_stands_alone(view):
     data, _ = view._repr_mimebundle_()
     html = data["text/html"]
     assert data["text/plain"] == repr(view)
-    assert repr(view) == "AttentionView: layer 3, head 2, which copies most; 21 tokens"
+    assert repr(view) == "AttentionView: layer 3, head 4, which copies most; 21 tokens"
     assert "http" not in html and "class=" not in html and len(html) < 60_000
     assert "“.”, token 20, takes most from" in unescape(re.sub(r"<[^>]+>", "", html))
     picture = svg(view)
     assert picture.count("<image") == 20 and "◆ copies" in picture
     assert "·needs</text>" in picture and "script" not in picture
     assert re.findall(r'<rect x="(\d+)" y="(\d+)"[^>]*stroke-width="2.5"', picture) == [
-        (str(52 + 2 * 56), str(20 + 3 * 56))
+        (str(52 + 4 * 56), str(20 + 3 * 56))
     ]
     view.chosen, view.place = (0, 1), NEEDS
     assert "AttentionView: layer 0, head 1; 21 tokens" in view._static_html()
