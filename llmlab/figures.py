@@ -326,9 +326,12 @@ def stacks(rows: Mapping[str, Mapping[str, float]], title="", goal: float | None
 
 
 def bands(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence[Sequence[float]]]]],
-          x_label: str, y_label="", per_cent=False):  # fmt: skip
-    """Curves of several seeds, a panel beside the other on one scale: title -> {name: (xs, a curve
-    for each seed)}.  The line is their mean; the shade reaches from the lowest to the highest."""
+          x_label: str, y_label="", per_cent=False, one_scale=True):  # fmt: skip
+    """Curves of several seeds, a panel beside the other: title -> {name: (xs, a curve for each
+    seed)}.  The line is their mean; the shade reaches from the lowest to the highest.
+
+    one_scale: all panels have the same heights.
+    """
     figure, row = axes(width=7.6, height=3.0, columns=len(panels))
     row = row if len(panels) > 1 else [row]
     for ax, (title, series) in zip(row, panels.items(), strict=True):
@@ -339,7 +342,8 @@ def bands(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence[Sequence[fl
                             alpha=0.18, lw=0)  # fmt: skip
         ax.set_title(title, loc="left", fontsize=9)
         ax.set_xlabel(x_label)
-        ax.sharey(row[0])
+        if one_scale:
+            ax.sharey(row[0])
         if per_cent:
             ax.set_ylim(0, 1.05)
             ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])

@@ -166,3 +166,6 @@ def test_bands_reach_from_the_lowest_seed_to_the_highest():
     assert {(2, 2), (2, 4), (3, 2), (3, 6)} <= {tuple(corner) for corner in corners}
     assert {"on", "off", "gold", "step", "reward"} <= set(words(figure))
     assert ax.get_ylim() == figure.axes[1].get_ylim()  # one scale
+    own = figures.bands({"on": {"gold": ([1, 2, 3], curves)}, "off": {"gold": ([1], [[9]])}},
+                        "step", one_scale=False)  # fmt: skip
+    assert own.axes[0].get_ylim() != own.axes[1].get_ylim()
