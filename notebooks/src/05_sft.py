@@ -33,7 +33,8 @@ base, tokenizer, _ = lab.latest("base", mine=False)
 question = "What can I cook with chicken and lemon?"
 for request in (question, "I have chicken and lemon.", "Who are you?"):
     page = sample_text(base, tokenizer, request + "\n", n=45, seed=2)
-    print(f"{request}\n    {' '.join(page.removeprefix(request).split())}\n")
+    goes_on = " ".join(page.removeprefix(request).split())
+    print(f"{request}\n    {goes_on or '(the page ends here)'}\n")
 
 # %% [markdown]
 # ## A chat is one row of ids
@@ -218,27 +219,24 @@ REQUESTS = [
 show(reciter, REQUESTS)
 
 # %% [markdown]
-# The answers are dishes. But are they answers to *these* requests? Ask it 150 that it has not seen.
-# How many get all the foods that they name? And how many of the titles are those of a recipe that
-# it was trained on?
+# The answers are dishes. But are they answers to *these* requests? Ask it 150 that it has not seen,
+# with one, two and three foods. How many get all that they name?
 
 # %%
 from statistics import mean
 
-titles = {card.title for card in cards}
 held_out = kitchen.held_out_requests(150)
 
 
-def habits(model):
+def used(model):
+    """Number of foods asked for -> share of answers that use them all."""
     rng = random.Random(0)
     answers = sft.ask(model, chat, [request.text(rng) for request in held_out])
-    scores = sft.judge_all(held_out, chat, answers)
-    known = [kitchen.read_answer(chat.read(a))[0] in titles for a in answers]
-    return {"uses all that was asked": mean(s.asked == 1 for s in scores),
-            "title of a known recipe": mean(known)}  # fmt: skip
+    scores = list(zip(held_out, sft.judge_all(held_out, chat, answers), strict=True))
+    return {n: mean(s.asked == 1 for r, s in scores if len(r.foods) == n) for n in (1, 2, 3)}
 
 
-recites = habits(reciter)
+recites = used(reciter)
 print(recites)
 
 # %% [markdown]
@@ -300,9 +298,10 @@ print(f"{job.step} steps, {job.step * lab.profile.sft_batch:,} examples")
 show(model, REQUESTS)
 
 # %%
-reads = habits(model)
-style.bars({"recites": list(recites.values()), "reads": list(reads.values())}, list(reads),
-           "150 requests that neither has seen")  # fmt: skip
+reads = used(model)
+style.bars({"recites": list(recites.values()), "reads": list(reads.values())},
+           ["one food", "two foods", "three foods"], "Answers that use all that was asked for",
+)  # fmt: skip
 
 # %% [markdown]
 # ## Fairly: the same time, the same size
@@ -322,10 +321,10 @@ style.trials({
 })  # fmt: skip
 
 # %%
-used, loss = values(kept, "asked_all"), values(kept, "loss")
-print(f"all asked foods used: {mean(used['both']) / mean(used['cards']):.1f} times as often")
+asked, loss = values(kept, "asked_all"), values(kept, "loss")
+print(f"all asked foods used: {mean(asked['both']) / mean(asked['cards']):.1f} times as often")
 print(f"training loss: {mean(loss['both']):.2f} against {mean(loss['cards']):.2f}")
-assert mean(used["both"]) > mean(used["cards"]) and mean(loss["both"]) > mean(loss["cards"])
+assert mean(asked["both"]) > mean(asked["cards"]) and mean(loss["both"]) > mean(loss["cards"])
 
 # %% [markdown]
 # The better assistant has the *worse* loss. A loss compares models on the same data; across data,
@@ -496,13 +495,13 @@ for name, m in (("base", base), ("tuned", model)):
 # ## What it can
 #
 # Each row a model, each column a kind of request: which share of those that ask for something get
-# it? None of these requests was trained on. The last row is the slow-cooked assistant, the same
-# command on an idle machine.
+# it? None of these requests was trained on. The last row is the assistant that comes with the
+# project, from which the next notebooks start unless you have your own.
 
 # %%
-slow, _, _ = lab.latest("sft", mine=False)
+ready, _, _ = lab.latest("sft", mine=False)
 models = {"base": base, "recites": reciter, "LoRA, ten seconds": thin, "reads (yours)": model,
-          "slow-cooked": slow}  # fmt: skip
+          "comes with llmlab": ready}  # fmt: skip
 table = {name: sft.abilities(m, tokenizer) for name, m in models.items()}
 style.heat([list(row.values()) for row in table.values()], list(table), list(sft.ABILITIES),
            "Requests that got what they asked for")  # fmt: skip
