@@ -307,7 +307,7 @@ style.bars({"recites": list(recites.values()), "reads": list(reads.values())},
 # ## Fairly: the same time, the same size
 #
 # Ours had more time than the first try. The study gives each kind of examples the same steps, from
-# the same base, three seeds each (`python -m llmlab study sft`). Left and middle: on requests that
+# the same base, two seeds each (`python -m llmlab study sft`). Left and middle: on requests that
 # no model has seen. Right: the loss in training.
 
 # %%
