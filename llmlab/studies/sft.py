@@ -25,7 +25,7 @@ ARMS = {
 }
 
 
-@study("sft", arms=ARMS, seeds=(1, 2))
+@study("sft", arms=ARMS, seeds=(1, 2, 3))
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """The report card of an assistant that was tuned on an arm's examples."""
     model, tokenizer, _ = lab.latest("base", mine=False)

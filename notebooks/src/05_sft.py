@@ -284,8 +284,7 @@ check("05.asked_first", asked_first)
 # ## Train, live
 #
 # The whole budget now. You may stop it (■): it saves, and the same cell goes on from there. The
-# first curve stays to compare with. Which one is lower at the same step, and which model would you
-# rather have?
+# first curve stays to compare with. Could you tell from the two which model reads the request?
 
 # %%
 model = copy.deepcopy(base)
@@ -307,7 +306,7 @@ style.bars({"recites": list(recites.values()), "reads": list(reads.values())},
 # ## Fairly: the same time, the same size
 #
 # Ours had more time than the first try. The study gives each kind of examples the same steps, from
-# the same base, two seeds each (`python -m llmlab study sft`). Left and middle: on requests that
+# the same base, three seeds each (`python -m llmlab study sft`). Left and middle: on requests that
 # no model has seen. Right: the loss in training.
 
 # %%
