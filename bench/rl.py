@@ -10,7 +10,6 @@ same number of requests, answers to each, length limit, KL term and judge; secon
 """
 
 import argparse
-import copy
 import itertools
 import json
 import random
@@ -64,7 +63,7 @@ def theirs(folder: str, dtype: torch.dtype, device: str) -> Callable[[list[list[
 
 def ours(lab: Lab, model, chat: sft.Chat) -> Callable[[list[list[int]]], int]:
     """Our `generate`, the weights cast once, as `sft.ask` does."""
-    model = copy.deepcopy(model).to(lab.dtype)
+    model = sft.cast(model)
 
     def answer(prompts: list[list[int]]) -> int:
         out = sft.generate(model, prompts, sft.MAX_ANSWER, chat.end, temperature=1.0)

@@ -31,13 +31,14 @@ def lab(args: argparse.Namespace) -> int:
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
     from llmlab.sources import fetch_all
+    from llmlab.stages.report import SHIPPED
 
     made = _lab(args)
     print(made.card())
     os.environ["LLMLAB_OFFLINE"] = "1"  # to look, not to fetch
     for row in fetch_all():
         print(f"  {row['name']:<14} {row['status']:<8} {row['message']}")
-    for name in ("base", "sft", "reward", "dpo", "ppo", "grpo", "last"):
+    for name in SHIPPED:
         print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
     minutes = sum(made.seconds(name) for name in lab_module().LOOPS) / 60
     print(f"  the whole line: about {minutes + 2:.0f} minutes")

@@ -47,6 +47,7 @@ def dpo(
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "dpo", "seed": lab.seed, "beta": beta, "lr": lr, "pairs": len(pairs)}
+    job.meta["from"] = loop.fingerprint(model)
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:

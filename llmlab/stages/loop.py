@@ -5,6 +5,7 @@ Everything random in it must be drawn from the seed and the step, and everything
 be in `Job`: then a run that was killed and resumed ends bit for bit like one that was not.
 """
 
+import hashlib
 import math
 import signal
 import sys
@@ -83,14 +84,15 @@ class Job:
     def resume(self) -> bool:
         """Take up a stored run of the same kind where it stopped; False when there is none.
 
-        A run of other data, seed or shape is replaced, which is said.
+        A run of other data, seed, shape or starting weights is replaced, which is said.
         """
         if self.path is None or not self.path.exists():
             return False
         tensors, meta = artifacts.load_checkpoint(self.path)
         wanted = {**self.meta, "config": asdict(self.model.config)}
         if any(meta.get(k) != v for k, v in wanted.items()):
-            print(f"{self.path} is of another run (data, seed or shape); this one takes its place.")
+            print(f"{self.path} is of another run (its data, seed, shape or start); this one takes "
+                  "its place.")  # fmt: skip
             return False
         if meta["step"] >= meta["steps"]:
             return False
@@ -104,6 +106,15 @@ class Job:
         self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
         self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
         return True
+
+
+def fingerprint(model: Transformer) -> str:
+    """16 hex digits of a model's weights, for the meta of what begins there: when the parent is
+    made anew, a half-done run of its child is another run."""
+    hashed = hashlib.sha256()
+    for tensor in model_tensors(model).values():
+        hashed.update(tensor.detach().float().cpu().numpy().tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def _named(tensors: dict, prefix: str) -> dict:

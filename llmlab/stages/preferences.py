@@ -18,7 +18,15 @@ from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
 from llmlab.core.model import Transformer
 from llmlab.kitchen import Food, Request
-from llmlab.stages.reward import Pair, RewardModel, chance, lower_half, score_answers, standardise
+from llmlab.stages.reward import (
+    Pair,
+    RewardModel,
+    chance,
+    compared,
+    lower_half,
+    score_answers,
+    standardise,
+)
 from llmlab.stages.sft import Batch, Chat, ask
 
 CHOICES = ("left", "right", "neither")
@@ -237,9 +245,7 @@ def relabel(chat: Chat, pairs: list[Pair], liking: Liking, noise: float, seed: i
         a, b = pair.chosen, pair.rejected
         margin = liking(asked, chat.read(a)) - liking(asked, chat.read(b))
         if margin:
-            first = rng.random() < chance(margin, noise)
-            chosen, rejected = (a, b) if first else (b, a)
-            out.append(Pair(pair.request, chosen, rejected, first == (margin > 0)))
+            out.append(compared(pair.request, a, b, margin, noise, rng))
     return out
 
 

@@ -1,7 +1,6 @@
 """The whole line: what each checkpoint is worth, how a run becomes one that ships, and the report
 card of all models on the same requests."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -10,6 +9,7 @@ import torch
 
 from llmlab import artifacts, kitchen
 from llmlab.core.model import Transformer
+from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
 from llmlab.stages import reward, sft
@@ -37,8 +37,8 @@ def taste_and_rules(lab: Lab) -> dict[str, float]:
     """Mean and deviation of taste and rules over the shipped SFT model's answers to the held-out
     requests: the constants of the gold judge."""
     model, tokenizer, _ = lab.load(lab.shipped("sft"))
-    chat, rng, asked = sft.Chat(tokenizer), random.Random(0), kitchen.held_out_requests()
-    scores = sft.judge_all(asked, chat, sft.ask(model, chat, [r.text(rng) for r in asked]))
+    chat, asked = sft.Chat(tokenizer), kitchen.held_out_requests()
+    scores = sft.judge_all(asked, chat, sft.answered(model, chat, asked)[1])
     taste = torch.tensor([s.taste for s in scores])
     rules = torch.tensor([s.rules for s in scores])
     return {
@@ -183,9 +183,7 @@ def exam(n: int = 300) -> list[Request]:
 
 def sit(member: Member, requests: list[Request], seed: int = 0) -> list[Score]:
     """A model's scores on requests, each worded alike for all models, at temperature 0.8."""
-    rng = random.Random(seed)
-    texts = [r.text(rng) for r in requests]
-    answers = sft.ask(member.model, member.chat, texts, seed=seed)
+    _, answers = sft.answered(member.model, member.chat, requests, seed)
     return sft.judge_all(requests, member.chat, answers)
 
 
@@ -203,6 +201,13 @@ def values(requests: list[Request], scores: list[Score], ability: str) -> list[f
     """What `can` says of the answers to those requests that ask for the ability."""
     asks = ABILITIES.get(ability, ABILITIES["every rule"])[1]
     return [can(s, ability) for r, s in zip(requests, scores, strict=True) if asks(r)]
+
+
+def shares(model: Transformer, tokenizer: BPE, n: int = 200) -> dict[str, float]:
+    """Ability -> the share of those that ask for it in `exam(n)` and get it from an assistant."""
+    requests = exam(n)
+    scores = sit(Member("", model, sft.Chat(tokenizer), {}), requests)
+    return {ability: mean(values(requests, scores, ability)) for ability in ABILITIES}
 
 
 @dataclass(frozen=True)

@@ -124,13 +124,17 @@ def make_pairs(
     for request, text, *given in zip(requests, texts, *drawn, strict=True):
         liked = [(liking(request, chat.read(answer)), answer) for answer in given]
         for (liking_a, a), (liking_b, b) in itertools.combinations(liked, 2):
-            if liking_a == liking_b:
-                continue
-            first = rng.random() < chance(liking_a - liking_b, noise)
-            chosen, rejected = (a, b) if first else (b, a)
-            pairs.append(Pair(text, chosen, rejected, first == (liking_a > liking_b)))
+            if liking_a != liking_b:
+                pairs.append(compared(text, a, b, liking_a - liking_b, noise, rng))
     rng.shuffle(pairs)
     return pairs
+
+
+def compared(request: str, a: list[int], b: list[int], margin: float, noise: float, rng) -> Pair:
+    """A pair as an annotator leaves it who likes a better than b by this margin, not 0."""
+    first = rng.random() < chance(margin, noise)
+    chosen, rejected = (a, b) if first else (b, a)
+    return Pair(request, chosen, rejected, first == (margin > 0))
 
 
 def training_pairs(lab: Lab, model: Transformer, tokenizer: BPE) -> list[Pair]:
@@ -168,6 +172,7 @@ def train_reward(
     optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
     job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
+    job.meta["from"] = loop.fingerprint(model)
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:

@@ -25,7 +25,7 @@ from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
 from llmlab.stages import loop
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
-from llmlab.stages.sft import Batch, Chat, answer_logprobs, ask, evaluate, judge_all
+from llmlab.stages.sft import Batch, Chat, answer_logprobs, answered, ask, evaluate, judge_all
 
 TASTE_WORTH = 1.8  # of the last assistant, where a kept rule is worth 0.2 and all five 1 more
 CHUNK = 64  # answers that go through the model at once
@@ -124,6 +124,7 @@ def grpo(
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta["from"] = loop.fingerprint(model)
     group = profile.grpo_group
 
     def one_step(step: int) -> dict:
@@ -210,6 +211,7 @@ def ppo(
     optimizer = Optimizer(both, muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
     job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta["from"] = loop.fingerprint(model)
 
     def one_step(step: int) -> dict:
         asked, texts = requests.draw(step, profile.ppo_batch)
@@ -303,9 +305,9 @@ def pass_at_k(right: int, n: int, k: int) -> float:
 def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 300) -> float:
     """Nats that the base needs for a token of the titles that `model` gives its dishes, read as
     the beginning of a text: how much they are still titles from a kitchen."""
-    chat, rng = Chat(tokenizer), random.Random(0)
-    texts = [r.text(rng) for r in kitchen.held_out_requests(n)]
-    titles = [chat.read(a).partition(":")[0] + ":" for a in ask(model, chat, texts)]
+    chat = Chat(tokenizer)
+    _, answers = answered(model, chat, kitchen.held_out_requests(n))
+    titles = [chat.read(a).partition(":")[0] + ":" for a in answers]
     rows = [([chat.end], chat.encoding.encode_ordinary(title)) for title in titles]
     batch = Batch.of(rows, base.embed.weight.device)
     return -masked_mean(answer_logprobs(base, batch), batch.mask).item()
@@ -316,12 +318,10 @@ def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 3
 
 def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Transformer) -> dict:
     """Gain of gold and proxy on the held-out requests, in standard deviations of `before`."""
-    chat, rng = Chat(tokenizer), random.Random(0)
-    asked = kitchen.held_out_requests()
-    texts = [r.text(rng) for r in asked]
+    chat, asked = Chat(tokenizer), kitchen.held_out_requests()
     gold, proxy = [], []
     for model in (before, after):
-        answers = ask(model, chat, texts)
+        texts, answers = answered(model, chat, asked)
         gold.append([s.gold for s in judge_all(asked, chat, answers)])
         proxy.append(score_answers(reward, chat, texts, answers).tolist())
     return {
@@ -351,17 +351,15 @@ def run(lab: Lab, on_step=None) -> dict:
     return {**figures, **run_last(lab, before, reliable, tokenizer, reward, on_step)}
 
 
-def last(lab: Lab, reliable: Transformer, tokenizer: BPE, reward: RewardModel, on_step=None):
-    """Rules and taste together, from a model that keeps the rules already: the last assistant."""
-    return grpo(lab, reliable, tokenizer, name="last", lr=3e-4, on_step=on_step, taste=reward)
+def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
+    """The last assistant: rules and taste together, from a model that keeps the rules already.
 
-
-def run_last(lab: Lab, before, reliable, tokenizer: BPE, reward: RewardModel, on_step) -> dict:
-    """The last assistant's figures; its gain in gold is over the SFT model, `before`."""
+    Its gain in gold is over the SFT model, `before`.
+    """
     start = time.monotonic()
-    job = last(lab, reliable, tokenizer, reward, on_step)
-    after = evaluate(reliable, tokenizer)
-    gain = compare(reward, tokenizer, before, reliable)["ppo_gold_gain_sd"]
+    job = grpo(lab, model, tokenizer, name="last", lr=3e-4, on_step=on_step, taste=reward)
+    after = evaluate(model, tokenizer)
+    gain = compare(reward, tokenizer, before, model)["ppo_gold_gain_sd"]
     return {
         "last_steps": job.steps, "last_kept": after["kept"], "last_taste": after["taste"],
         "last_gold_gain_sd": gain, "last_seconds": time.monotonic() - start,

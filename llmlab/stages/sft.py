@@ -155,7 +155,7 @@ def tune(lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None,
     examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, **how)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0.02, adam_lr=4e-3)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
-    job.meta = {"stage": "sft", "seed": lab.seed, "how": how}
+    job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": loop.fingerprint(model)}
 
     def one_step(step: int) -> dict:
         batch = Batch.of(examples.batch(step, lab.profile.sft_batch), lab.device)
@@ -183,7 +183,7 @@ def ask(
 ) -> list[list[int]]:
     """Answers to requests as ids, `<|end|>` included where the model came to an end."""
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
-    model = copy.deepcopy(model).to(model.compute_dtype)  # cast once, not anew for every token
+    model = cast(model)
     order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
     answers: list[list[int]] = [[]] * len(requests)
     for i in range(0, len(order), batch):
@@ -195,6 +195,20 @@ def ask(
         for j, out in zip(rows, outs, strict=True):
             answers[j] = out
     return answers
+
+
+def answered(
+    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
+) -> tuple[list[str], list[list[int]]]:
+    """Requests, worded by the seed, and a model's answers to them: (texts, ids)."""
+    rng = random.Random(seed)
+    texts = [r.text(rng) for r in requests]
+    return texts, ask(model, chat, texts, seed=seed)
+
+
+def cast(model: Transformer) -> Transformer:
+    """A copy with its weights in the dtype that it computes in: not cast anew for every token."""
+    return copy.deepcopy(model).to(model.compute_dtype)
 
 
 def judge_all(requests: list[Request], chat: Chat, answers: list[list[int]]) -> list[Score]:
@@ -231,36 +245,6 @@ def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) ->
     answers = ask(model, chat, [r.text(rng) for r in who], seed=seed)
     figures["identity"] = mean(s.wellformed for s in judge_all(who, chat, answers))
     return figures
-
-
-# What a request can ask for: the rule that judges it, and whether a request asks for it.
-ABILITIES = {
-    "well-formed": ("wellformed", lambda r: not r.identity),
-    "asked foods": ("asked", lambda r: bool(r.foods)),
-    "vegetarian": ("vegetarian", lambda r: r.vegetarian),
-    "number": ("number", lambda r: r.number is not None),
-    "kind of dish": ("kind", lambda r: r.kind is not None),
-    "who it is": ("wellformed", lambda r: r.identity),
-}
-
-
-def abilities(model: Transformer, tokenizer: BPE, n: int = 200, seed: int = 0) -> dict[str, float]:
-    """Share of the held-out requests of each kind that get what they ask for, well-formed.
-
-    n requests, a third as many that ask for a kind of dish as well, a tenth for who it is.
-    """
-    chat, rng = Chat(tokenizer), random.Random(seed)
-    requests = [
-        *kitchen.held_out_requests(n),
-        *kitchen.held_out_requests(max(10, n // 3), seed=7, kinds=True),
-        *[Request(identity=True)] * max(8, n // 10),
-    ]
-    answers = ask(model, chat, [r.text(rng) for r in requests], seed=seed)
-    judged = list(zip(requests, judge_all(requests, chat, answers), strict=True))
-    return {
-        name: mean(s.wellformed == getattr(s, rule) == 1 for r, s in judged if asks(r))
-        for name, (rule, asks) in ABILITIES.items()
-    }
 
 
 def run(lab: Lab, on_step=None) -> dict:

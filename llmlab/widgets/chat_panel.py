@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import copy
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from llmlab.core.model import KVCache, Transformer
 from llmlab.core.sampling import pick
 from llmlab.kitchen import Request, judge, parse_request
 from llmlab.stages.report import ABILITIES, Member, can
-from llmlab.stages.sft import MAX_ANSWER
+from llmlab.stages.sft import MAX_ANSWER, cast
 from llmlab.widgets.page import INK, PAPER, Widget, escape, isolated, plain, script
 
 LONGEST = 4000  # characters of a request that are read
@@ -50,7 +49,7 @@ class ChatPanel(Widget):
     def __init__(self, members: Mapping[str, Member], examples=EXAMPLES, temperature=0.8, seed=0):
         if not members:
             raise ValueError("There is no model to talk to.")
-        self._members = list(map(cast, members.values()))
+        self._members = [replace(m, model=cast(m.model)) for m in members.values()]
         self._temperature, self._seed = temperature, seed
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._ended.set()
@@ -157,12 +156,6 @@ class ChatPanel(Widget):
             f'<div style="{style}"><div style="{asked}">{isolated(self._now["request"])}</div>'
             f'<div style="display:flex;flex-wrap:wrap;gap:8px;margin-top:8px">{columns}</div></div>'
         )
-
-
-def cast(member: Member) -> Member:
-    """A copy whose weights stand in the dtype that it computes in: not cast for every token."""
-    model = copy.deepcopy(member.model)
-    return replace(member, model=model.to(model.compute_dtype))
 
 
 def column(title: str, answer: dict) -> str:

@@ -498,18 +498,20 @@ for name, m in (("base", base), ("tuned", model)):
 # project, from which the next notebooks start unless you have your own.
 
 # %%
+from llmlab.stages import report
+
 ready, _, _ = lab.latest("sft", mine=False)
 models = {"base": base, "recites": reciter, "LoRA, ten seconds": thin, "reads (yours)": model,
           "comes with llmlab": ready}  # fmt: skip
-table = {name: sft.abilities(m, tokenizer) for name, m in models.items()}
-style.heat([list(row.values()) for row in table.values()], list(table), list(sft.ABILITIES),
+table = {name: report.shares(m, tokenizer) for name, m in models.items()}
+style.heat([list(row.values()) for row in table.values()], list(table), list(report.ABILITIES),
            "Requests that got what they asked for")  # fmt: skip
 
 # %%
 figures = sft.evaluate(model, tokenizer)
 lab.report("sft", {**figures, "steps": job.steps, "base_val_bpb": bpb["base"],
                    "val_bpb": bpb["tuned"]})  # fmt: skip
-print(f"every rule kept: {figures['kept']:.0%}; nothing twice: {figures['once_all']:.0%}")
+print(f"every rule kept, by 300 requests: {figures['kept']:.0%}")
 
 # %% [markdown]
 # ## What is left

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,14 @@ def test_only_an_answer_counts():
     twice = kitchen.judge(request, "Leek Soup: leeks, cream, cream, mint, rice.")
     kept = {name for name in report.ABILITIES if report.can(twice, name)}
     assert set(report.ABILITIES) - kept == {"nothing twice", "every rule"}
+
+
+def test_a_model_that_knows_nothing_has_no_abilities():
+    toy = lab.setup("class-toy")
+    config = replace(toy.profile.model, vocab_size=toy.tokenizer().vocab_size)
+    found = report.shares(toy.build(config), toy.tokenizer(), n=6)
+    assert found.keys() == report.ABILITIES.keys()
+    assert set(found.values()) == {0}  # no meat in rubbish is no vegetarian dish
 
 
 def test_an_ability_is_asked_of_those_that_asked_for_it():

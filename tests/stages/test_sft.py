@@ -1,13 +1,15 @@
 """SFT's examples: what a lesson may take away is gone, and nothing else."""
 
+import os
 import random
+import signal
 from dataclasses import replace
 
 import pytest
 
 from llmlab import artifacts, kitchen, lab
 from llmlab.stages.data import read_recipes
-from llmlab.stages.sft import ABILITIES, Batch, Chat, Examples, abilities
+from llmlab.stages.sft import Batch, Chat, Examples, tune
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]
@@ -71,23 +73,22 @@ def test_batches_are_a_pure_function_of_seed_and_step(chat):
     assert a.batch(0, 4) != Examples(CARDS, chat, 4).batch(0, 4)
 
 
-def test_each_ability_counts_the_requests_that_ask_for_it(chat):
-    asks = {name: {r for r in REQUESTS if asks(r)} for name, (_, asks) in ABILITIES.items()}
-    assert asks["who it is"] == {REQUESTS[2]} and asks["well-formed"] == {*REQUESTS} - {REQUESTS[2]}
-    assert asks["vegetarian"] == asks["kind of dish"] == {REQUESTS[1]}
-    assert asks["asked foods"] == {REQUESTS[0]} and asks["number"] == {REQUESTS[0]}
-
-
-REQUESTS = (
-    kitchen.Request((kitchen.FOODS["rice"],), number=4),
-    kitchen.Request(vegetarian=True, kind="soup"),
-    kitchen.Request(identity=True),
-)
-
-
-def test_a_model_that_knows_nothing_has_no_abilities():
-    made = lab.setup("class-toy")
+def test_a_half_done_run_goes_on_from_the_same_start_alone(tmp_path, capsys):
+    made = replace(lab.setup("class-toy", runs_dir=tmp_path), steps=4)
     config = replace(made.profile.model, vocab_size=made.tokenizer().vocab_size)
-    found = abilities(made.build(config), made.tokenizer(), n=6)
-    assert found.keys() == ABILITIES.keys()
-    assert set(found.values()) == {0}  # no meat in rubbish is no vegetarian dish
+
+    def tuned(seed, on_step=None):
+        return tune(made, replace(made, seed=seed).build(config), made.tokenizer(), on_step=on_step)
+
+    def stop(record):
+        if record["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert tuned(1, stop).step == 2
+    seen = []
+    assert tuned(1, lambda record: seen.append(record["step"])).step == 4
+    assert seen == [3, 4]
+    assert tuned(1, stop).step == 2 and "another run" not in capsys.readouterr().out
+    seen.clear()
+    tuned(2, lambda record: seen.append(record["step"]))  # the parent was made anew
+    assert seen == [1, 2, 3, 4] and "another run" in capsys.readouterr().out
