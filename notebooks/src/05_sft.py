@@ -237,7 +237,7 @@ def used(model):
 
 
 recites = used(reciter)
-print(recites)
+print({f"{n} asked": f"{share:.0%}" for n, share in recites.items()})
 
 # %% [markdown]
 # **It recites.** Each answer is a dish that it could have told anybody. Its loss fell all the same:

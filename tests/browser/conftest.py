@@ -132,6 +132,15 @@ class Jupyter:
         """Until all cells that `run_all` started have ended."""
         page.wait_for_function("() => window.__run === 'done'", timeout=1000 * timeout_s)
 
+    def show(self, name: str, selector: str, *cells: str):
+        """A window on a notebook of these cells, run without error; an output has the selector."""
+        page = self.open_notebook(self.write_notebook(name, *cells))
+        page.set_default_timeout(15_000)
+        self.run_all(page)
+        assert self.errors(page) == []
+        page.wait_for_selector(f".jp-OutputArea-output {selector}")
+        return page
+
     def errors(self, page) -> list[str]:
         """What went wrong in cells: Jupyter calls such a run done, too."""
         return page.evaluate(ERRORS)

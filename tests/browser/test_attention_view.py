@@ -24,12 +24,7 @@ HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u2
 @pytest.fixture
 def page(jupyter):
     """A notebook with one view of the shipped base model, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("attention.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-attention .ll-token")
-    page.set_default_timeout(10_000)
-    return page
+    return jupyter.show("attention.ipynb", ".ll-attention .ll-token", MAKE)
 
 
 def answer_ms(jupyter, page, text: str) -> float:

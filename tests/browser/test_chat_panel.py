@@ -55,12 +55,7 @@ FIRST_MS = """async (request) => {
 @pytest.fixture
 def page(jupyter):
     """A notebook with a panel of three shipped models, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("chat.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-chat textarea")
-    page.set_default_timeout(10_000)
-    return page
+    return jupyter.show("chat.ipynb", ".ll-chat textarea", MAKE)
 
 
 def in_kernel(page, code: str) -> None:

@@ -34,12 +34,7 @@ view
 @pytest.fixture
 def page(jupyter):
     """A notebook with a view of 1,000 documents, all cells run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("cleaning.ipynb", MAKE))
-    page.set_default_timeout(15_000)
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-clean .ll-text")
-    return page
+    return jupyter.show("cleaning.ipynb", ".ll-clean .ll-text", MAKE)
 
 
 def view(page):

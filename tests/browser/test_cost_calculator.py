@@ -15,11 +15,7 @@ calculator
 @pytest.fixture
 def page(jupyter):
     """A notebook with a calculator, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("costs.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .widget-html table")
-    return page
+    return jupyter.show("costs.ipynb", ".widget-html table", MAKE)
 
 
 def answer(page, row: str) -> str:

@@ -32,11 +32,7 @@ print(by_height[0], by_height[-1], by_side[0], by_side[-1], sep=";")
 @pytest.fixture
 def page(jupyter):
     """A notebook with a map, all cells run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("map.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-map .ll-point")
-    page.set_default_timeout(5000)
+    page = jupyter.show("map.ipynb", ".ll-map .ll-point", MAKE)
     page.wait_for_timeout(200)  # the output has found its size
     return page
 

@@ -19,12 +19,7 @@ labeller
 def page(jupyter):
     """A notebook with the labeller, its cell run."""
     (jupyter.folder / "labels.json").unlink(missing_ok=True)
-    page = jupyter.open_notebook(jupyter.write_notebook("labeller.ipynb", MAKE))
-    page.set_default_timeout(15_000)
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .widget-vbox button")
-    return page
+    return jupyter.show("labeller.ipynb", ".widget-vbox button", MAKE)
 
 
 def box(page):

@@ -19,11 +19,7 @@ for step in range(1, 121):
 @pytest.fixture
 def page(jupyter):
     """A notebook with a chart of two curves, all cells run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("loss.ipynb", MAKE, TRAIN))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-curve polyline")
-    return page
+    return jupyter.show("loss.ipynb", ".ll-curve polyline", MAKE, TRAIN)
 
 
 def chart(page):

@@ -32,11 +32,7 @@ def answer_ms(jupyter, page, text: str) -> float:
 @pytest.fixture
 def page(jupyter):
     """A notebook with one stepper, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("merges.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-merges .ll-words .ll-symbol")
-    return page
+    return jupyter.show("merges.ipynb", ".ll-merges .ll-words .ll-symbol", MAKE)
 
 
 def press(page, title: str) -> None:

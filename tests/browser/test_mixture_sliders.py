@@ -21,12 +21,7 @@ sliders
 @pytest.fixture
 def page(jupyter):
     """A notebook with the sliders, all cells run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("mixture.ipynb", MAKE))
-    page.set_default_timeout(15_000)
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .widget-gridbox .widget-slider")
-    return page
+    return jupyter.show("mixture.ipynb", ".widget-gridbox .widget-slider", MAKE)
 
 
 def box(page):

@@ -43,12 +43,7 @@ ACT_MS = """async act => {
 @pytest.fixture
 def page(jupyter):
     """A notebook with one view of the shipped base model, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("next.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-next button.ll-row")
-    page.set_default_timeout(10_000)
-    return page
+    return jupyter.show("next.ipynb", ".ll-next button.ll-row", MAKE)
 
 
 def answered(page) -> None:

@@ -30,12 +30,7 @@ def page(jupyter):
 
 
 def opened(jupyter):
-    page = jupyter.open_notebook(jupyter.write_notebook("clicker.ipynb", MAKE))
-    page.set_default_timeout(15_000)
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(f"{ROOT} .ll-card")
-    return page
+    return jupyter.show("clicker.ipynb", ".ll-prefer .ll-card", MAKE)
 
 
 def kept(jupyter) -> list[str]:

@@ -35,12 +35,7 @@ ROOT = ".ll-rollouts"
 @pytest.fixture
 def page(jupyter):
     """A notebook with one view of three steps, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("rollouts.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(f".jp-OutputArea-output {ROOT} .ll-token")
-    page.set_default_timeout(10_000)
-    return page
+    return jupyter.show("rollouts.ipynb", f"{ROOT} .ll-token", MAKE)
 
 
 def said(page) -> str:

@@ -28,11 +28,7 @@ def answer_ms(jupyter, page, text: str) -> float:
 @pytest.fixture
 def page(jupyter):
     """A notebook with one view, run."""
-    page = jupyter.open_notebook(jupyter.write_notebook("tokens.ipynb", MAKE))
-    jupyter.run_all(page)
-    assert jupyter.errors(page) == []
-    page.wait_for_selector(".jp-OutputArea-output .ll-tokens .ll-token")
-    return page
+    return jupyter.show("tokens.ipynb", ".ll-tokens .ll-token", MAKE)
 
 
 def row(page, name: str, column: int = 0):
