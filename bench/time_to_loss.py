@@ -60,6 +60,7 @@ def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, fl
         rates = {"muon_lr": 0, "adam_lr": 1e-3, "betas": (0.9, 0.99), "weight_decay": 0.1}
         factor = cosine
     optimizer = Optimizer(model.named_parameters(), **rates)
+    optimizer.dtype = lab.dtype
     seconds = 0.0
     for step in range(steps):
         ids = rows.batch(step, lab.profile.pretraining_batch, lab.profile.seq_len).to(lab.device)

@@ -76,6 +76,7 @@ def ours(shape: Shape, muon_lr: float = 0.02) -> Step:
     model = Transformer(shape.config()).to(DEVICE)
     model.compute_dtype = DTYPE
     optimizer = Optimizer(model.named_parameters(), muon_lr=muon_lr)
+    optimizer.dtype = DTYPE
 
     def step(ids: Tensor) -> float:
         loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])

@@ -19,7 +19,7 @@ def learning_rate(step: int, steps: int, warmup: float = 0.02, cooldown: float =
 
 
 def orthogonalize(matrices: Tensor, rounds: int = 5) -> Tensor:
-    """Push all singular values of each matrix towards 1: (n, rows, cols) -> same shape, bf16.
+    """Push all singular values of each matrix towards 1: (n, rows, cols) -> the same.
 
     Newton-Schulz iteration on X / |X|: a quintic in X that needs products only.
     Jordan et al. 2024, "Muon", whose coefficients these are.
@@ -27,8 +27,7 @@ def orthogonalize(matrices: Tensor, rounds: int = 5) -> Tensor:
     if matrices.shape[1] > matrices.shape[2]:  # the smaller Gram matrix is the cheaper one
         return orthogonalize(matrices.mT, rounds).mT
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.bfloat16()
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(rounds):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -48,6 +47,7 @@ class Optimizer:
     ):
         self.muon_lr, self.adam_lr, self.betas = muon_lr, adam_lr, betas
         self.weight_decay, self.t = weight_decay, 0
+        self.dtype = torch.float32  # of Muon's products: bf16 is enough, where it is fast
         self.rest, self.by_shape, self.state = {}, {}, {}  # the matrices go by their shape
         for name, p in named_parameters:
             if muon_lr and p.ndim == 2 and "blocks." in name:
@@ -90,7 +90,8 @@ class Optimizer:
         grad = torch.stack([p.grad for p in group])  # matrices of one shape go as one batch
         momentum = self._buffer(key, grad)
         momentum.lerp_(grad, 0.05)
-        update = orthogonalize(grad.lerp(momentum, 0.95)).float()  # Nesterov's look ahead
+        update = grad.lerp(momentum, 0.95)  # Nesterov's look ahead
+        update = orthogonalize(update.to(self.dtype)).float()
         rows, cols = group[0].shape
         scale = lr * max(1.0, rows / cols) ** 0.5
         for p, u in zip(group, update, strict=True):
