@@ -3,13 +3,14 @@
 Both profiles stand here side by side; no stage and no notebook asks which one it is in.
 """
 
+import contextlib
 import ctypes
 import math
 import os
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -17,10 +18,11 @@ import torch
 from llmlab import artifacts
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
-from llmlab.core.tokenizer import BPE
+from llmlab.core.tokenizer import BPE, SPECIALS
 
 STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "dpo", "rl")
 LOOPS = ("pretraining", "sft", "reward", "dpo", "grpo", "ppo", "last")  # each has a budget
+MOST_ROWS = 4000  # in one step, of whatever a stage counts
 MIXTURE = {"recipes": 0.60, "cards": 0.15, "encyclopedia": 0.20, "speeches": 0.03, "python": 0.02}
 
 
@@ -57,12 +59,27 @@ class Profile:
     val_documents: int = 144
     max_steps: int | None = None  # a toy's limit for every loop
 
+    def __post_init__(self):
+        """LabError for settings with which no stage can end well."""
+        of_rows = [f.name for f in fields(self) if f.name.endswith(("_batch", "_requests"))]
+        rules = [("model.vocab_size", self.model.vocab_size, 256 + len(SPECIALS), 1 << 20)]
+        rules += [("seq_len", self.seq_len, 2, self.model.max_seq_len)]
+        rules += [("grpo_group", self.grpo_group, 2, MOST_ROWS)]
+        rules += [(name, getattr(self, name), 1, MOST_ROWS) for name in of_rows]
+        for name, value, low, high in rules:
+            if not low <= value <= high:
+                raise LabError(
+                    f"{name} can be {low:,} to {high:,} in this profile, and not {value:,}; "
+                    "nothing was changed."
+                )
+
 
 CLASS = Profile(
     name="class",
     model=ModelConfig(
         vocab_size=2048, dim=160, n_layers=4, n_heads=5, n_kv_heads=5, head_dim=32, hidden_dim=384
     ),
+    adam_lr=1.6e-2,
 )
 FULL = Profile(
     name="full",
@@ -80,7 +97,8 @@ FULL = Profile(
     ppo_batch=512,
 )  # fmt: skip
 # The class's model at leisure: with it the base that comes with the project was made.
-SLOW = replace(CLASS, name="slow", seq_len=512, pretraining_batch=4)
+# Its gentler rate is the one that made it; in a run of minutes the class's is ahead.
+SLOW = replace(CLASS, name="slow", seq_len=512, pretraining_batch=4, adam_lr=4e-3)
 PROFILES = {p.name: p for p in (CLASS, SLOW, FULL)}
 
 
@@ -150,6 +168,16 @@ class Lab:
     minutes: float | None = None
     steps: int | None = None
 
+    def __post_init__(self):
+        """LabError for a budget or a seed that is none."""
+        for name in ("minutes", "steps"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float)
+            if value is not None and not (number and 0 < value < math.inf):
+                raise LabError(f"{name} must be more than 0, and not {value!r}; nothing was done.")
+        if not (isinstance(self.seed, int) and 0 <= self.seed < 1 << 32):
+            raise LabError(f"A seed is 0 to 4,294,967,295, not {self.seed!r}; nothing was done.")
+
     def seconds(self, stage: str) -> float:
         """The live budget of a loop, in seconds."""
         if self.minutes is not None:
@@ -173,6 +201,9 @@ class Lab:
         try:
             config = ModelConfig(**meta["config"])
             tokenizer = unpack_tokenizer(meta["tokenizer"])
+            if tokenizer.vocab_size != config.vocab_size:
+                sizes = f"{config.vocab_size:,} ids, and its tokenizer {tokenizer.vocab_size:,}"
+                raise ValueError(f"it has {sizes}")
             model = self.build(config)
             weights = {k[6:]: v.float() for k, v in tensors.items() if k.startswith("model.")}
             model.load_state_dict({**weights, "head.weight": weights.get(
@@ -215,13 +246,18 @@ class Lab:
         unless the data differ)."""
         own = self.runs / "tokenizer.json"
         if own.exists():
-            return unpack_tokenizer(artifacts.read_json(own))
+            try:
+                return unpack_tokenizer(artifacts.read_json(own))
+            except (LookupError, TypeError, ValueError):
+                raise LabError(
+                    f"{own} holds no tokenizer. Remove it, or train one again in notebook 02."
+                ) from None
         return unpack_tokenizer(artifacts.read_meta(self.shipped("base"))["tokenizer"])
 
     def report(self, stage: str, figures: dict) -> dict:
         """Put a stage's figures under its key in this run's report.json; returns the whole."""
         path = self.runs / "report.json"
-        whole = artifacts.read_json(path) if path.exists() else {}
+        whole = _read_report(path)
         whole[stage] = {**whole.get(stage, {}), **figures}
         artifacts.write_json(path, whole)
         return whole
@@ -251,7 +287,7 @@ class Lab:
 
 def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
     """See `llmlab.setup`."""
-    name = profile or os.environ.get("LLMLAB_PROFILE", "class")
+    name = profile or os.environ.get("LLMLAB_PROFILE") or "class"
     name, _, shrunk = name.partition("-")
     if name not in PROFILES or shrunk not in ("", "toy"):
         raise LabError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
@@ -263,8 +299,14 @@ def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
             "The profile 'full' needs a GPU, and none was found. Use llmlab.setup('class') here, "
             "or open the notebook where there is one."
         )
-    if minutes is None and "LLMLAB_MINUTES" in os.environ:
-        minutes = float(os.environ["LLMLAB_MINUTES"])
+    if minutes is None and (words := os.environ.get("LLMLAB_MINUTES")):
+        try:
+            minutes = float(words)
+        except ValueError:
+            raise LabError(
+                f"LLMLAB_MINUTES is {words!r}, which is no number of minutes. "
+                "Set it to one, such as 60, or unset it."
+            ) from None
     runs = artifacts.runs_dir(runs_dir) / (chosen.name + ("-toy" if shrunk else ""))
     lab = Lab(chosen, device, dtype, seed, runs, minutes)
     torch.manual_seed(seed)
@@ -277,9 +319,24 @@ def pack_tokenizer(bpe: BPE) -> dict:
 
 
 def unpack_tokenizer(packed: dict) -> BPE:
-    """The inverse of `pack_tokenizer`."""
+    """The inverse of `pack_tokenizer`.  LookupError, TypeError or ValueError for what is none."""
     merges = tuple((int(a), int(b)) for a, b in packed["merges"])
+    if any(not 0 <= i < 256 + new for new, pair in enumerate(merges) for i in pair):
+        raise ValueError("it merges ids that do not exist yet")
     return BPE(merges, packed["pattern"], tuple(packed["specials"]))
+
+
+def _read_report(path: Path) -> dict:
+    """The report so far; a damaged one is set aside, so that an hour's run does not end there."""
+    if not path.exists():
+        return {}
+    with contextlib.suppress(LabError):
+        if isinstance(found := artifacts.read_json(path), dict):
+            return found
+    aside = path.with_suffix(".damaged.json")
+    os.replace(path, aside)
+    print(f"{path} was damaged. It was kept as {aside.name}, and a new one was begun.")
+    return {}
 
 
 def _first_line(error: Exception) -> str:
