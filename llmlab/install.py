@@ -20,6 +20,11 @@ from llmlab.artifacts import LabError
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 AGAIN = "What is installed is kept: run the same command again."
+QUIET = (  # Jupyter asks no other machine for news, newer versions or extensions
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+)
 
 
 def setup(dev: bool = False, torch_index: str | None = None) -> None:
@@ -46,6 +51,7 @@ def lab(options: list[str]) -> int:
     """
     command = [python(VENV), "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
+    command += QUIET
     if getattr(os, "geteuid", lambda: 1)() == 0:
         command.append("--allow-root")  # in a container
     command = [str(part) for part in [*command, *options]]
@@ -147,5 +153,5 @@ def is_current(venv: Path, dev: bool) -> bool:
     """Whether a set-up of these files ended well here, with the tests' packages if `dev`."""
     if not (python(venv).exists() and stamp_file(venv).is_file()):
         return False
-    found, *groups = stamp_file(venv).read_text().split()
+    found, *groups = stamp_file(venv).read_text("utf-8").split()
     return found == wanted() and (not dev or "dev" in groups)

