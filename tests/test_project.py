@@ -94,7 +94,7 @@ LAYERS = [
     {"scale"},
     {"stages"},
     {"widgets", "classroom", "studies", "figures"},
-    {"cli", "install", "__main__"},
+    {"cli", "install", "bundle", "__main__"},
 ]
 
 
