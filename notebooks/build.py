@@ -121,13 +121,13 @@ def write(path: Path, text: str) -> None:
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
-    """The executed notebook as one page."""
+    """The executed notebook as one page, which needs no script and loads nothing."""
     from nbconvert import HTMLExporter
 
     page, _ = HTMLExporter().from_notebook_node(
         notebook, resources={"metadata": {"name": title, "path": str(NOTEBOOKS)}}
     )
-    return page
+    return re.sub(r"<script\b.*?</script>", "", page, flags=re.S)  # else some come from elsewhere
 
 
 def build(source: Path, out: Path, html: bool = False) -> Path:
