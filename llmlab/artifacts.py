@@ -6,6 +6,7 @@ ever unpickled.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,28 +87,45 @@ def scratch(folder: Path, seconds: float = 24 * 3600) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it takes the place of `path` at the end.
-
-    It lies in a folder of its own, since some writers put temporary files beside what they write.
-    """
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what the system says against a file at `path` into a LabError."""
     try:
-        with scratch(path.parent) as folder:
-            temp = folder / path.name
-            yield temp
-            with open(temp, "rb+") as file:
-                os.fsync(file.fileno())  # else a power cut could leave the name on empty blocks
-            os.replace(temp, path)
+        yield
     except OSError as error:
         kept = (
             "the file that was there is still whole"
-            if path.is_file()
+            if os.path.isfile(path)
             else "nothing was left behind"
         )
         raise LabError(
             f"{path} could not be written ({error.strerror or error}); {kept}. "
             "Free some space or choose another folder, then run it again."
         ) from error
+
+
+def check_place(path: str | Path) -> None:
+    """LabError where no file can be written to `path`: asked before the work that would be lost.
+
+    Makes the folders above it.
+    """
+    path = Path(path)
+    with _writing(path), scratch(path.parent):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it takes the place of `path` at the end.
+
+    It lies in a folder of its own, since some writers put temporary files beside what they write.
+    """
+    with _writing(path), scratch(path.parent) as folder:
+        temp = folder / path.name
+        yield temp
+        with open(temp, "rb+") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name on empty blocks
+        os.replace(temp, path)
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:
@@ -123,9 +141,11 @@ def write_json(path: str | Path, obj: object) -> None:
 
 def read_json(path: str | Path) -> object:
     """The object in a JSON file; LabError where it is missing or damaged."""
+    with _reading(Path(path), "file") as file:
+        data = file.read()
     try:
-        return json.loads(_read(Path(path), "file"))
-    except ValueError as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise LabError(f"{path} is not whole JSON ({error}). Remove it, make it again.") from None
 
 
@@ -140,20 +160,24 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _read(path: Path, what: str) -> bytes:
-    """The bytes of a file; LabError where there is none."""
+@contextlib.contextmanager
+def _reading(path: Path, what: str) -> Iterator[BinaryIO]:
+    """A file, opened; LabError where there is none, or it cannot be read."""
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            yield file
     except FileNotFoundError:
         raise LabError(f"There is no {what} at {path}. Check the path.") from None
     except OSError as error:
-        reason = "it is a folder" if path.is_dir() else error.strerror
-        raise LabError(f"The {what} {path} cannot be read: {reason}.") from None
+        reason = "it is a folder" if os.path.isdir(path) else error.strerror
+        raise LabError(
+            f"The {what} {path} cannot be read: {reason}. It was left as it is; give another."
+        ) from None
 
 
 # --- Checkpoints ----------------------------------------------------------------------------
 
-AGAIN = "Make it again, or copy it again from where it is whole."
+AGAIN = "Remove it and make it again, or copy it again from where it is whole."
 
 
 def _digest(tensors: dict[str, "Tensor"], meta: str) -> str:
@@ -194,7 +218,8 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, "Tensor"], dict]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = _read(Path(path), "checkpoint")
+    with _reading(Path(path), "checkpoint") as file:
+        data = file.read()
     header = _header(Path(path), data, len(data))
     with contextlib.suppress(SafetensorError, KeyError, ValueError):
         tensors = load(data)
@@ -206,12 +231,10 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, "Tensor"], dict]:
 def read_meta(path: str | Path) -> dict:
     """The meta of a checkpoint, from its first bytes alone."""
     path = Path(path)
-    if not path.is_file():
-        _read(path, "checkpoint")  # says what is wrong with it
-    with open(path, "rb") as file:
+    with _reading(path, "checkpoint") as file:
         start = file.read(8)
         length = min(int.from_bytes(start, "little"), 100_000_000)  # the format's own limit
-        header = _header(path, start + file.read(length), path.stat().st_size)
+        header = _header(path, start + file.read(length), os.fstat(file.fileno()).st_size)
     return json.loads(header["llmlab"])
 
 

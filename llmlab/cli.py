@@ -4,13 +4,17 @@ Only the standard library is imported here; a command imports what it needs when
 """
 
 import argparse
+import itertools
 import os
 import re
 import sys
 import time
+from dataclasses import replace
 
 from llmlab import __version__
 from llmlab.artifacts import LabError
+
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C has ended, as shells have it
 
 
 def setup(args: argparse.Namespace) -> int:
@@ -146,7 +150,6 @@ SEEDED = ("sft", "reward", "rl")  # the stages that --seeds repeats
 def _other_seeds(args: argparse.Namespace, made, name: str) -> list[dict]:
     """The figures of a stage with the next seeds, each with runs of its own."""
     import importlib
-    from dataclasses import replace
 
     module = importlib.import_module(f"llmlab.stages.{name}")
     others = [
@@ -172,19 +175,18 @@ def pretrain(args: argparse.Namespace) -> int:
 
     from llmlab.stages import pretraining
 
-    if args.seconds is not None and not args.seconds > 0:
-        raise LabError("--seconds must be more than 0; nothing was done.")
+    if args.seconds is not None:
+        args.budget_minutes = args.seconds / 60
     made = _lab(args)
-    made.minutes = args.seconds / 60 if args.seconds else made.minutes
     text = pretraining.read_text(Path(args.text))
     figures = pretraining.pretrain_text(
         made, text, args.tokenizer, Path(args.out), vocab_size=args.vocab_size
     )
     print(_table("pretraining", figures))
-    model, tokenizer, _ = made.load(Path(args.out) / "model.safetensors")
+    model, tokenizer, meta = made.load(Path(args.out) / "model.safetensors")
     print(pretraining.sample_text(model, tokenizer, prompt=text[:20]))
     _write_json(args, figures)
-    return 0
+    return 0 if meta["step"] == meta["steps"] else INTERRUPTED
 
 
 def sample(args: argparse.Namespace) -> int:
@@ -203,18 +205,19 @@ def chat(args: argparse.Namespace) -> int:
 
     model, tokenizer, _ = _model(args, "grpo")
     _check_sampling(args)
-    talk, turn = Chat(tokenizer), 0
+    talk = Chat(tokenizer)
     print('Ask me, for example "I have chicken and lemon."; an empty line ends.')
-    while True:
+    for turn in itertools.count(1):
         try:
             line = input("> ").strip()
         except EOFError:
             return 0
         if not line:
             return 0
-        turn += 1
-        line = line[:400]  # far more than a request needs, less than the model's context
-        print(talk.read(ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]))
+        try:
+            print(talk.read(ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]))
+        except LabError as error:  # too long a request: the talk goes on
+            print(error)
 
 
 def export(args: argparse.Namespace) -> int:
@@ -269,18 +272,15 @@ def lab_module():
 
 def _lab(args: argparse.Namespace):
     """The Lab that the common options describe."""
-    profile = args.profile or os.environ.get("LLMLAB_PROFILE", "class")
+    profile = args.profile or os.environ.get("LLMLAB_PROFILE") or "class"
     if args.toy and not profile.endswith("-toy"):
         profile += "-toy"
-    for name in ("budget_minutes", "steps"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise LabError(f"--{name.replace('_', '-')} must be more than 0; nothing was done.")
-    if args.json and os.path.isdir(args.json):
-        raise LabError(f"--json names a file, and {args.json} is a folder; nothing was done.")
+    if args.json:
+        from llmlab import artifacts
+
+        artifacts.check_place(args.json)
     made = lab_module().setup(profile, args.budget_minutes, args.seed, args.runs_dir)
-    made.steps = args.steps
-    return made
+    return replace(made, steps=args.steps)
 
 
 def _model(args: argparse.Namespace, default: str):
@@ -294,10 +294,11 @@ def _model(args: argparse.Namespace, default: str):
 
 
 def _check_sampling(args: argparse.Namespace) -> None:
+    from llmlab.stages.pretraining import check_temperature
+
     if getattr(args, "tokens", 1) < 1:
         raise LabError("--tokens must be 1 or more; nothing was done.")
-    if not 0 <= args.temperature < float("inf"):
-        raise LabError("--temperature must be 0 or more; nothing was done.")
+    check_temperature(args.temperature)
 
 
 def _write_json(args: argparse.Namespace, report: dict) -> None:
@@ -411,6 +412,9 @@ def _common() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run one command; 2 and a sentence for what a user can put right, 130 for Ctrl-C."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what cannot be read or shown becomes a "?"
+            stream.reconfigure(errors="replace")
     top = parser()
     args, args.options = top.parse_known_args(argv)
     if args.options and not getattr(args, "takes_options", False):
@@ -422,4 +426,4 @@ def main(argv: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
-        return 130
+        return INTERRUPTED

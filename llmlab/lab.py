@@ -229,7 +229,7 @@ class Lab:
         """The learner's own finished run of `name` (base, sft, ...) where it is comparable, else
         the shipped checkpoint; says which.  Raises LabError when there is neither."""
         own = self.path(name)
-        if mine and own.exists():
+        if mine and os.path.exists(own):
             meta = artifacts.read_meta(own)
             if meta.get("config") in self._comparable() and meta["step"] == meta["steps"]:
                 print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
@@ -245,7 +245,7 @@ class Lab:
         """The learner's own tokenizer of notebook 02, else the shipped base's (the same merges,
         unless the data differ)."""
         own = self.runs / "tokenizer.json"
-        if own.exists():
+        if os.path.exists(own):
             try:
                 return unpack_tokenizer(artifacts.read_json(own))
             except (LookupError, TypeError, ValueError):
@@ -328,7 +328,7 @@ def unpack_tokenizer(packed: dict) -> BPE:
 
 def _read_report(path: Path) -> dict:
     """The report so far; a damaged one is set aside, so that an hour's run does not end there."""
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     with contextlib.suppress(LabError):
         if isinstance(found := artifacts.read_json(path), dict):

@@ -79,6 +79,6 @@ def run(lab: Lab, on_step=None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     pairs = training_pairs(lab, model, tokenizer)
-    job = dpo(lab, model, tokenizer, pairs, on_step=on_step)
+    job = loop.whole(dpo(lab, model, tokenizer, pairs, on_step=on_step))
     figures = {"steps": job.steps, "pairs": len(pairs), **evaluate(model, tokenizer)}
     return {**figures, "seconds": time.monotonic() - start}

@@ -7,6 +7,7 @@ be in `Job`: then a run that was killed and resumed ends bit for bit like one th
 
 import hashlib
 import math
+import os
 import signal
 import sys
 import threading
@@ -48,6 +49,9 @@ class Job:
     cpu_seconds: float = 0.0
     saved: int | None = None  # updates done when it was last saved
 
+    def __post_init__(self) -> None:
+        self.optimizer.dtype = self.model.compute_dtype
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive: weights, the head's weights, the optimiser's state."""
         out = model_tensors(self.model)
@@ -56,9 +60,11 @@ class Job:
         return out | {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
 
     def save(self) -> None:
-        """Write the run to its path.  Weights that are not finite raise LabError instead."""
+        """Write the run to its path.  LabError where not all weights are finite, or where another
+        run has been saved there meanwhile."""
         if self.path is None:
             return
+        self._check_alone()
         tensors = self.tensors()
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise self.failure(f"After step {self.step} of {self.steps} not all weights are finite")
@@ -70,6 +76,25 @@ class Job:
         }  # fmt: skip
         artifacts.save_checkpoint(self.path, tensors, meta)
         self.saved = self.step
+
+    def _check_alone(self) -> None:
+        """LabError where another notebook or command has saved a run of its own in this place."""
+        if self.saved is None:
+            return  # what lies there is older, and `resume` has said that it is replaced
+        try:
+            there = artifacts.read_meta(self.path)
+        except LabError:
+            return  # it was removed or damaged: this save makes it whole
+        if any(there.get(key, value) != value for key, value in self._kind().items()):
+            raise LabError(
+                f"{self.path} now holds another run, which was begun elsewhere while this one went "
+                f"on; it was left as it is, and this one ended after step {self.step} of "
+                f"{self.steps}. Let one end before the other, or give it a folder of its own."
+            )
+
+    def _kind(self) -> dict:
+        """What two runs have in common of which one can go on where the other stopped."""
+        return {**self.meta, "config": asdict(self.model.config)}
 
     def failure(self, what: str) -> LabError:
         """Why a run must not go on: what happened at which step, what was kept, what to try."""
@@ -86,21 +111,26 @@ class Job:
 
         A run of other data, seed, shape or starting weights is replaced, which is said.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None or not os.path.exists(self.path):
             return False
         tensors, meta = artifacts.load_checkpoint(self.path)
-        wanted = {**self.meta, "config": asdict(self.model.config)}
-        if any(meta.get(k) != v for k, v in wanted.items()):
+        if any(meta.get(key) != value for key, value in self._kind().items()):
             print(f"{self.path} is of another run (its data, seed, shape or start); this one takes "
                   "its place.")  # fmt: skip
             return False
         if meta["step"] >= meta["steps"]:
             return False
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if any(shapes.get(name) != tensor.shape for name, tensor in self.tensors().items()):
+            raise LabError(
+                f"{self.path} is whole, but its weights do not fit the model that it names, so it "
+                "cannot go on. It was left as it is: remove it to begin again."
+            )
         self.model.load_state_dict(_named(tensors, "model."), strict=False)
         if self.extra is not None:
             self.extra.load_state_dict(_named(tensors, "extra."))
         if "dtype" in meta:
-            self.model.compute_dtype = getattr(torch, meta["dtype"])
+            self.model.compute_dtype = self.optimizer.dtype = getattr(torch, meta["dtype"])
         device = self.model.embed.weight.device
         self.optimizer.state = {k: v.to(device) for k, v in _named(tensors, "optimizer.").items()}
         self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
@@ -136,14 +166,16 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
     before = {k: v.clone() for k, v in job.tensors().items()}
     state, t = {k: v.clone() for k, v in job.optimizer.state.items()}, job.optimizer.t
     times = []
-    for step in range(7):
-        start = time.perf_counter()
-        one_step(step)
-        times.append(time.perf_counter() - start)
-    job.model.load_state_dict(_named(before, "model."), strict=False)
-    if job.extra is not None:
-        job.extra.load_state_dict(_named(before, "extra."))
-    job.optimizer.state, job.optimizer.t = state, t
+    try:
+        for step in range(7):
+            start = time.perf_counter()
+            one_step(step)
+            times.append(time.perf_counter() - start)
+    finally:  # also where it is interrupted: the same call then begins from the same weights
+        job.model.load_state_dict(_named(before, "model."), strict=False)
+        if job.extra is not None:
+            job.extra.load_state_dict(_named(before, "extra."))
+        job.optimizer.state, job.optimizer.t = state, t
     spare = lab.seconds(stage) - sum(times)
     return max(10, int(0.95 * spare / sorted(times[2:])[2]))
 
@@ -163,8 +195,12 @@ def run(
     call goes on from there.  A loss that is not finite, or above the first one by more than a
     blind guess costs (ln V), raises LabError and keeps the last save.
     """
-    bar = tqdm(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
-               mininterval=0.5, leave=False, dynamic_ncols=True)  # fmt: skip
+    if job.path is not None:
+        artifacts.check_place(job.path)
+    for module in filter(None, (job.model, job.extra)):
+        module.zero_grad()  # a step that a second interrupt cut in half may have left some
+    bar = Bar(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
+              mininterval=0.5, leave=False, dynamic_ncols=True)  # fmt: skip
     blind, written = math.log(job.model.config.vocab_size), time.monotonic()
     with Stopper() as stopper, dropout(job.model, dropout_rate), bar:
         while job.step < job.steps and not stopper.pressed:
@@ -192,6 +228,14 @@ def run(
     return job.step == job.steps
 
 
+def whole(job: Job) -> Job:
+    """A run that came to its end.  Raises KeyboardInterrupt where it was stopped before: of half a
+    run there is nothing to measure, and nothing to build on."""
+    if job.step < job.steps:
+        raise KeyboardInterrupt
+    return job
+
+
 @contextmanager
 def dropout(model: Transformer, rate: float) -> Iterator[None]:
     """While it lasts, a share `rate` of what each part adds to the residual stream is zero, so
@@ -207,6 +251,13 @@ def dropout(model: Transformer, rate: float) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class Bar(tqdm):
+    """A progress bar by the clock that never goes back: by the wall clock's, which may be set, it
+    would stand still for as long as that went back."""
+
+    _time = property(lambda self: time.monotonic, lambda self, clock: None)
 
 
 class Stopper:

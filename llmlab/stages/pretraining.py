@@ -34,6 +34,7 @@ def bits_per_byte(
     """
     encoding, end = tokenizer.to_tiktoken(), tokenizer.special("<|end|>")
     device, cuts = model.embed.weight.device, []
+    window = min(window, model.config.max_seq_len)
     for ids in encoding.encode_ordinary_batch(texts):
         ids = [end, *ids]
         for start in range(0, max(1, len(ids) - 1 - window // 2), window // 2):
@@ -133,20 +134,28 @@ def train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots
 
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):
-    """Let a base model go on writing after `prompt`."""
-    end = tokenizer.special("<|end|>")
-    ids = [end, *tokenizer.encode(prompt)[-model.config.max_seq_len // 2 :]]
-    n = min(n, model.config.max_seq_len - len(ids))
+    """Let a base model go on writing after `prompt`, by n ids or as many as its context holds."""
+    check_temperature(temperature)
+    end, room = tokenizer.special("<|end|>"), model.config.max_seq_len
+    ids = tokenizer.encode(prompt)
+    ids = [end, *ids[max(0, len(ids) - room // 2) :]]
+    n = max(0, min(n, room - len(ids)))
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     how = {"temperature": temperature, "top_p": 0.95, "generator": generator}
     out = generate(model, [ids], n, stop=end, **how)
     return prompt + tokenizer.decode(out[0]).removesuffix("<|end|>")
 
 
+def check_temperature(temperature: float) -> None:
+    """LabError for what is no temperature to sample at."""
+    if not 0 <= temperature < math.inf:
+        raise LabError(f"A temperature is 0 or more, and not {temperature}; nothing was done.")
+
+
 def run(lab: Lab, on_step=None) -> dict:
     """The stage: train live from random weights, then measure the slow-cooked base as well."""
     start, tokenizer = time.monotonic(), lab.tokenizer()
-    job = pretrain(lab, tokenizer, on_step=on_step, snapshots=True)
+    job = loop.whole(pretrain(lab, tokenizer, on_step=on_step, snapshots=True))
     trained, corpus = time.monotonic() - start, load_corpus(lab.profile.sources)
     n_parameters = sum(p.numel() for p in job.model.parameters())
     tokens = sum(r["tokens"] for r in job.log)
@@ -195,7 +204,10 @@ def text_tokenizer(kind: str, text: str, vocab_size: int) -> BPE:
     try:
         return train_bpe(text, vocab_size)
     except ValueError as error:
-        raise LabError(f"No tokenizer could be trained: {error}.") from None
+        raise LabError(
+            f"No tokenizer could be trained, and nothing was done: {error}. "
+            "Give another --vocab-size, a longer text, or --tokenizer char."
+        ) from None
 
 
 def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on_step=None):

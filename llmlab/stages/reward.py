@@ -7,6 +7,7 @@ err.  From that, the model's lower half with a linear head on top learns a numbe
 
 import itertools
 import math
+import os
 import random
 import time
 from dataclasses import asdict, dataclass, replace
@@ -254,7 +255,7 @@ def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
 
 def _own_is_comparable(lab: Lab) -> bool:
     """Whether the learner has a finished run, of this profile's shape or the shipped one's."""
-    if not lab.path("reward").exists():
+    if not os.path.exists(lab.path("reward")):
         return False
     meta = artifacts.read_meta(lab.path("reward"))
     shapes = [
@@ -274,6 +275,7 @@ def run(lab: Lab, on_step=None) -> dict:
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start
     reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)
+    loop.whole(job)
     return {
         "accuracy": accuracy(reward, chat, test),
         "train_accuracy": accuracy(reward, chat, pairs[:300]),

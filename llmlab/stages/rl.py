@@ -336,14 +336,14 @@ def run(lab: Lab, on_step=None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     before = freeze(model)
-    job = grpo(lab, model, tokenizer, on_step=on_step)
+    job = loop.whole(grpo(lab, model, tokenizer, on_step=on_step))
     figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
     after = evaluate(model, tokenizer)
     figures |= {f"grpo_{k}": v for k, v in after.items()}
     figures["grpo_seconds"] = time.monotonic() - start
     start, reliable = time.monotonic(), model
     model, reward = unfreeze(before), load_reward(lab)
-    job = ppo(lab, model, tokenizer, reward, on_step=on_step)
+    job = loop.whole(ppo(lab, model, tokenizer, reward, on_step=on_step))
     figures |= compare(reward, tokenizer, before, model)
     figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
     figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
@@ -358,6 +358,7 @@ def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_st
     """
     start = time.monotonic()
     job = grpo(lab, model, tokenizer, name="last", lr=3e-4, on_step=on_step, taste=reward)
+    loop.whole(job)
     after = evaluate(model, tokenizer)
     gain = compare(reward, tokenizer, before, model)["ppo_gold_gain_sd"]
     return {

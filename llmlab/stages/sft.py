@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from llmlab import kitchen
+from llmlab.artifacts import LabError
 from llmlab.core.losses import next_token_loss, token_logprobs
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -25,6 +26,7 @@ from llmlab.kitchen import Card, Request, Score
 from llmlab.lab import Lab
 from llmlab.stages import loop
 from llmlab.stages.data import load_corpus
+from llmlab.stages.pretraining import check_temperature
 
 MAX_ANSWER = 64  # ids
 
@@ -181,20 +183,36 @@ def ask(
     seed: int = 0,
     batch: int = 256,
 ) -> list[list[int]]:
-    """Answers to requests as ids, `<|end|>` included where the model came to an end."""
+    """Answers to requests as ids, `<|end|>` included where the model came to an end.
+
+    LabError where a request is too long for the model's context, or the temperature is none.
+    """
+    check_temperature(temperature)
+    prompts = [chat.prompt(request) for request in requests]
+    check_room(model, prompts)
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     model = cast(model)
     order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
     answers: list[list[int]] = [[]] * len(requests)
     for i in range(0, len(order), batch):
         rows = order[i : i + batch]
-        prompts = [chat.prompt(requests[j]) for j in rows]
+        asked = [prompts[j] for j in rows]
         outs = generate(
-            model, prompts, MAX_ANSWER, chat.end, temperature=temperature, generator=generator
+            model, asked, MAX_ANSWER, chat.end, temperature=temperature, generator=generator
         )
         for j, out in zip(rows, outs, strict=True):
             answers[j] = out
     return answers
+
+
+def check_room(model: Transformer, prompts: Iterable[list[int]]) -> None:
+    """LabError where a prompt and an answer do not go into the model's context together."""
+    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - MAX_ANSWER
+    if longest > room:
+        raise LabError(
+            f"A request of {longest:,} tokens cannot be answered, this model has room for "
+            f"{max(0, room):,} beside an answer. Say it in fewer words."
+        )
 
 
 def answered(
@@ -251,7 +269,7 @@ def run(lab: Lab, on_step=None) -> dict:
     """The stage: tune the base, judge the assistant.  Returns figures for the report."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("base", mine=False)
-    job = tune(lab, model, tokenizer, on_step=on_step)
+    job = loop.whole(tune(lab, model, tokenizer, on_step=on_step))
     trained = time.monotonic() - start
     figures = evaluate(model, tokenizer)
     return {**figures, "steps": job.steps, "train_seconds": trained,
@@ -263,8 +281,9 @@ def controls(lab: Lab, steps: int) -> dict:
     base, tokenizer, _ = lab.latest("base", mine=False)
     scratch = lab.build(base.config)
     half = copy.deepcopy(base)
-    tune(replace(lab, steps=steps), base, tokenizer, "sft-without-swaps", swap_rate=0.0)
-    tune(replace(lab, steps=steps), scratch, tokenizer, "sft-from-scratch")
-    tune(replace(lab, steps=steps // 2), half, tokenizer, "sft-half")
+    same, fewer = replace(lab, steps=steps), replace(lab, steps=max(1, steps // 2))
+    loop.whole(tune(same, base, tokenizer, "sft-without-swaps", swap_rate=0.0))
+    loop.whole(tune(same, scratch, tokenizer, "sft-from-scratch"))
+    loop.whole(tune(fewer, half, tokenizer, "sft-half"))
     names = {"without_swaps": base, "from_scratch": scratch, "in_half_the_steps": half}
     return {f"kept_{name}": evaluate(m, tokenizer)["kept"] for name, m in names.items()}

@@ -13,6 +13,7 @@ import traitlets
 from llmlab.core.model import KVCache, Transformer
 from llmlab.core.sampling import pick
 from llmlab.kitchen import Request, judge, parse_request
+from llmlab.stages.pretraining import check_temperature
 from llmlab.stages.report import ABILITIES, Member, can
 from llmlab.stages.sft import MAX_ANSWER, cast
 from llmlab.widgets.page import INK, PAPER, Widget, escape, isolated, plain, script
@@ -34,7 +35,8 @@ class ChatPanel(Widget):
         panel.ask("I have chicken and lemon.")  # from Python: name -> answer
 
     members: name -> a model and how it is asked.  examples: requests to click.  temperature: as
-    `core.sampling.pick` takes it.  seed: of the first request; the next one has the next.
+    `core.sampling.pick` takes it; LabError for what is none.  seed: of the first request; the next
+    one has the next.
     The answers are written in a thread of their own: the kernel goes on with other cells.
     """
 
@@ -49,6 +51,7 @@ class ChatPanel(Widget):
     def __init__(self, members: Mapping[str, Member], examples=EXAMPLES, temperature=0.8, seed=0):
         if not members:
             raise ValueError("There is no model to talk to.")
+        check_temperature(temperature)
         self._members = [replace(m, model=cast(m.model)) for m in members.values()]
         self._temperature, self._seed = temperature, seed
         self._stopped, self._ended = threading.Event(), threading.Event()

@@ -44,7 +44,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, stop_at, epochs, m
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     made = toy(tmp_path, 4)
     model = made.build()
-    job = loop.Job(model, made.tokenizer(), None, steps=4)
+    job = loop.Job(model, made.tokenizer(), loop.Optimizer(model.named_parameters()), steps=4)
     with pytest.raises(LabError, match="loss was nan at step 1 of 4"):
         loop.run(job, lambda step: {"loss": float("nan")})
 

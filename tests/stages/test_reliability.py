@@ -39,7 +39,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 def toy(folder: Path, steps: int | None = STEPS) -> lab.Lab:
     """A lab whose runs take milliseconds a step and are 100 kB on disk."""
     made = lab.setup("class-toy", runs_dir=folder)
-    shape = replace(made.profile.model, dim=16, head_dim=8, hidden_dim=32, vocab_size=260)
+    shape = replace(made.profile.model, dim=16, head_dim=8, hidden_dim=32, vocab_size=259)
     made.profile = replace(
         made.profile, model=shape, seq_len=16, pretraining_batch=2, max_steps=None
     )
@@ -78,10 +78,10 @@ def pretrain(
         pretraining.train(made, job, rows, on_step, snapshots)
 
 
-def kept(made: lab.Lab) -> dict[str, tuple]:
+def kept(made: lab.Lab, name="base") -> dict[str, tuple]:
     """All that a run left, by file: its tensors' bytes, and its meta but for the time it took."""
     out = {}
-    for path in [made.path("base"), *(made.runs / "base-snapshots").glob("*.safetensors")]:
+    for path in [made.path(name), *(made.runs / f"{name}-snapshots").glob("*.safetensors")]:
         tensors, meta = artifacts.load_checkpoint(path)
         meta.pop("cpu_seconds", None)
         bits = {name: (t.dtype, t.shape, bits_of(t)) for name, t in tensors.items()}
@@ -93,8 +93,8 @@ def bits_of(tensor: torch.Tensor) -> bytes:
     return tensor.view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def step_on_disk(made: lab.Lab) -> int:
-    path = made.path("base")
+def step_on_disk(made: lab.Lab, name="base") -> int:
+    path = made.path(name)
     return artifacts.read_meta(path)["step"] if path.exists() else 0
 
 
@@ -128,12 +128,12 @@ def at_size(size: int, dies: bool) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if dies else signal.SIG_IGN)
 
 
-def live(folder, steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False, stage=False, **how):
-    """A run that says each step and its memory, and meets its fate after step `at`, if there is
-    one; waits: it does not end before it is sent a signal."""
+def fateful(steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False):
+    """What a run does after each step: it says the step and its memory, and meets its fate after
+    step `at`, if there is one; waits: it does not end before it is sent a signal."""
     import resource
 
-    made, met = toy(Path(folder), steps), []
+    met = []
 
     def pressed():  # the loop's own handler is gone again
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -146,6 +146,12 @@ def live(folder, steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False, stage
         while waits and record["step"] >= steps - 1 and not pressed():
             time.sleep(0.01)
 
+    return on_step
+
+
+def live(folder, steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False, stage=False, **how):
+    """A run of pretraining, with its fate."""
+    made, on_step = toy(Path(folder), steps), fateful(steps, at, line, size, waits)
     if stage:
         artifacts.write_json(made.runs / "tokenizer.json", lab.pack_tokenizer(BPE(())))
         pretraining.load_corpus, data.Mixture.SHARD = house, 1 << 12
@@ -154,7 +160,7 @@ def live(folder, steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False, stage
         pretrain(made, on_step, **how)
 
 
-def serve() -> None:
+def serve(live) -> None:
     """For each line of JSON on stdin a child that lives it; says its id and how it ended."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where pytest runs behind
@@ -173,11 +179,14 @@ def serve() -> None:
 
 
 class Runner:
-    """Lets runs live, one after the other, in processes that may die."""
+    """Lets runs live, one after the other, in processes that may die.
 
-    def __init__(self):
+    program: a file that, when it is started, serves what its runs do.
+    """
+
+    def __init__(self, program=__file__):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, __file__]
+        command = [sys.executable, program]
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.server = subprocess.Popen(command, env=env, text=True, bufsize=1, **pipe)
 
@@ -233,11 +242,11 @@ def unbroken(runner, tmp_path_factory):
 # --- Killed, interrupted --------------------------------------------------------------------
 
 
-def fates(rng: random.Random, n: int = 5) -> list[dict]:
+def fates(rng: random.Random, n: int = 5, steps: int = STEPS) -> list[dict]:
     """At random steps in ascending order, in turns: a kill from outside at a random moment, one
     at a random line of a save, one while a file is being written."""
     out = []
-    for i, at in enumerate(sorted(rng.sample(range(1, STEPS - 1), n))):
+    for i, at in enumerate(sorted(rng.sample(range(1, steps - 1), n))):
         inside = [signal.SIGKILL, SAVING, rng.randint(1, 24)]
         fate = (
             {"send": signal.SIGKILL, "delay": rng.uniform(0, 0.05)},
@@ -321,7 +330,7 @@ def test_timing_the_steps_leaves_no_trace(tmp_path):
 # --- Losses that blow up --------------------------------------------------------------------
 
 WILD = {
-    "far above": (1e3, NEVER, r"The loss was \d+ at step 1\d of 30, 5.5\d at the first\."),
+    "far above": (1e3, NEVER, r"The loss was [\d.e+]+ at step 1\d of 30, 5.5\d at the first\."),
     "no number": (1e30, NEVER, r"The loss was nan at step 1\d of 30, 5.5\d at the first\."),
     "weights": (math.inf, 0, r"After step 11 of 30 not all weights are finite\."),
 }
@@ -448,4 +457,4 @@ def test_memory_does_not_grow(runner, tmp_path):
 
 
 if __name__ == "__main__":
-    serve()
+    serve(live)
