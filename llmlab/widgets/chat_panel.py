@@ -16,7 +16,7 @@ from llmlab.kitchen import Request, judge, parse_request
 from llmlab.stages.pretraining import check_temperature
 from llmlab.stages.report import ABILITIES, Member, can
 from llmlab.stages.sft import MAX_ANSWER, cast
-from llmlab.widgets.page import INK, PAPER, Widget, escape, isolated, plain, script
+from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, isolated, plain, script
 
 LONGEST = 4000  # characters of a request that are read
 PERIOD = 0.03  # seconds from one look at the growing answers to the next
@@ -42,8 +42,8 @@ class ChatPanel(Widget):
 
     _esm = script(__file__)
 
-    titles = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    examples = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    titles = traitlets.List(Words()).tag(sync=True)
+    examples = traitlets.List(Words()).tag(sync=True)
     _past = traitlets.List(traitlets.Dict()).tag(sync=True)  # exchanges that have ended
     _now = traitlets.Dict().tag(sync=True)  # the one on show, empty at first
     _note = traitlets.Dict({"words": "", "count": 0}).tag(sync=True)  # why a request was not asked

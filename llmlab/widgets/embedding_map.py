@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmlab import figures
 from llmlab.stages import embedding
-from llmlab.widgets.page import Widget, plain, script
+from llmlab.widgets.page import Widget, Words, plain, script
 
 LISTED = 8  # words in a list of neighbours or answers
 
@@ -44,7 +44,7 @@ class EmbeddingMap(Widget):
     _about = traitlets.Unicode().tag(sync=True)
     _analogies = traitlets.List().tag(sync=True)
     _near = traitlets.Dict().tag(sync=True)  # {"of", "step", "rows": [[number, cosine], ...]}
-    _question = traitlets.List([""] * 4).tag(sync=True)  # a, b, c, hoped for, as typed
+    _question = traitlets.List(Words(), [""] * 4).tag(sync=True)  # a, b, c, hoped for, as typed
     _answer = traitlets.Dict().tag(sync=True)  # {"step", "error", "given", "rows", "hoped"}
 
     def __init__(

@@ -9,7 +9,7 @@ import traitlets
 from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, display
 
-from llmlab.widgets.page import INK, PAPER, Widget, escape, script
+from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, plain, script
 
 MAX_POINTS = 600  # of one curve that travel to the page: about one for each pixel
 MIN_SECONDS = 0.2  # between two messages to the page
@@ -36,9 +36,9 @@ class LossCurve(Widget):
 
     _esm = script(__file__)
 
-    title = traitlets.Unicode().tag(sync=True)
-    x_label = traitlets.Unicode().tag(sync=True)
-    y_label = traitlets.Unicode().tag(sync=True)
+    title = Words().tag(sync=True)
+    x_label = Words().tag(sync=True)
+    y_label = Words().tag(sync=True)
     log_x = traitlets.Bool(False).tag(sync=True)
     log_y = traitlets.Bool(False).tag(sync=True)
     _curves = traitlets.List().tag(sync=True)  # {"name", "x", "y"}, thinned
@@ -77,7 +77,7 @@ class LossCurve(Widget):
 
     def flush(self) -> None:
         """Send what was added since the last message."""
-        self._curves = [{"name": name} | thin(*xy) for name, xy in self._points.items()]
+        self._curves = [{"name": plain(name)} | thin(*xy) for name, xy in self._points.items()]
         self._sent_at = time.monotonic()
 
     def done(self) -> None:

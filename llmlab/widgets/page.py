@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anywidget
 import ipywidgets as widgets
+import traitlets
 
 INK = "var(--jp-ui-font-color1, #222)"
 PAPER = "var(--jp-layout-color0, #fff)"
@@ -26,7 +27,7 @@ class Widget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return data | {"text/plain": repr(self)} | self._picture(), metadata
+        return data | {"text/plain": plain(repr(self))} | self._picture(), metadata
 
 
 def script(module: str) -> str:
@@ -38,6 +39,13 @@ def script(module: str) -> str:
 def plain(words: str) -> str:
     """`words` with U+FFFD for each half of a surrogate pair, which no message can carry."""
     return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Words(traitlets.Unicode):
+    """A trait that holds `plain` words."""
+
+    def validate(self, obj, value) -> str:
+        return plain(super().validate(obj, value))
 
 
 def escape(words: str) -> str:
@@ -88,4 +96,4 @@ def live_and_static(widget: widgets.DOMWidget, picture: str, view=None) -> dict:
     """
     model_id = (view or widget).model_id
     live = {"version_major": 2, "version_minor": 0, "model_id": model_id}
-    return {"text/plain": repr(widget), "text/html": picture, LIVE_VIEW: live}
+    return {"text/plain": plain(repr(widget)), "text/html": picture, LIVE_VIEW: live}

@@ -40,7 +40,7 @@ class PreferenceClicker(Widget):
             raise ValueError(f"{len(duels)} pairs of answers, but rewards for {len(rewards)}.")
         self._duels = [tuple(map(plain, duel)) for duel in duels]
         self._path, self._rewards = path, rewards
-        self._kept = {c.duel: c for c in read_clicks(path)} if path else {}
+        self._kept = self._read()
         self._moves = 0  # a message that was sent before the last move is about another pair
         self._place = next(
             (i for i, d in enumerate(self._duels) if d not in self._kept), len(duels)
@@ -61,11 +61,15 @@ class PreferenceClicker(Widget):
         if self._place == len(self._duels):
             return
         duel = self._duels[self._place]
-        kept = {**self._kept, duel: Click(*duel, choice)}
+        kept = {**self._kept, **self._read(), duel: Click(*duel, choice)}
         if self._path:
             write_clicks(self._path, list(kept.values()))  # first the disk, then the next pair
         self._kept = kept
         self._go(self._place + 1)
+
+    def _read(self) -> dict[tuple[str, str, str], Click]:
+        """What the file holds by now: another notebook may have added to it."""
+        return {click.duel: click for click in read_clicks(self._path)} if self._path else {}
 
     def back(self) -> None:
         """Show the pair before; what was chosen there stays until another choice is made."""

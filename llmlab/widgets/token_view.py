@@ -39,7 +39,7 @@ class TokenView(Widget):
 
     def __init__(self, text: str, encodings: Mapping[str, tiktoken.Encoding | BPE], **more):
         self._encodings = {
-            name: encoding.to_tiktoken() if isinstance(encoding, BPE) else encoding
+            plain(name): encoding.to_tiktoken() if isinstance(encoding, BPE) else encoding
             for name, encoding in encodings.items()
         }
         super().__init__(text=text, **more)

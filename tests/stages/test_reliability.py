@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,15 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 # --- A run of a toy -------------------------------------------------------------------------
 
 
+@cache
+def machine() -> lab.Lab:
+    """This machine: once a process, for its number formats are measured."""
+    return lab.setup("class-toy")
+
+
 def toy(folder: Path, steps: int | None = STEPS) -> lab.Lab:
     """A lab whose runs take milliseconds a step and are 100 kB on disk."""
-    made = lab.setup("class-toy", runs_dir=folder)
+    made = replace(machine(), runs=folder / "class-toy")
     shape = replace(made.profile.model, dim=16, head_dim=8, hidden_dim=32, vocab_size=259)
     made.profile = replace(
         made.profile, model=shape, seq_len=16, pretraining_batch=2, max_steps=None
@@ -163,6 +169,7 @@ def live(folder, steps=STEPS, at=STEPS + 1, line=(), size=(), waits=False, stage
 def serve(live) -> None:
     """For each line of JSON on stdin a child that lives it; says its id and how it ended."""
     torch.set_num_threads(1)
+    machine()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where pytest runs behind
     for line in sys.stdin:
         child = os.fork()

@@ -1,0 +1,87 @@
+"""Toy runs of every loop, with all that they start from made anew: milliseconds a step.
+
+The loops are the real ones; the model has some ten thousand random weights and writes letters at
+random, so what GRPO is paid for is a letter.  Started as a program this file lets runs live that
+may die, as `tests/stages/test_reliability.py` has it.
+"""
+
+import random
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmlab import lab
+from llmlab.core.tokenizer import BPE
+from llmlab.stages import dpo, loop, reward, rl, sft
+from tests.stages import test_reliability as reliability
+from tests.stages.test_reliability import NEVER
+
+STEPS = 8
+TOKENIZER = BPE(())
+LOOPS = ("sft", "reward", "dpo", "grpo", "ppo", "last")  # and pretraining, which is there already
+
+
+@cache
+def requests(n: int, seed: int) -> list:
+    """Requests from our own recipes, the same for each run of this process."""
+    return reward.training_requests(reliability.toy(Path("unused")), n, seed)
+
+
+@cache
+def pairs() -> list[reward.Pair]:
+    """Cards of our own recipes, compared by the toss of a coin."""
+    chat, rng = sft.Chat(TOKENIZER), random.Random(0)
+    cards = [chat.answer(r.card().text()) for r in reliability.house().recipes if r.card()]
+    return [reward.Pair("I have rice.", *rng.sample(cards, 2), True) for _ in range(40)]
+
+
+def judge(model) -> reward.RewardModel:
+    """A reward model of random taste."""
+    made = reward.RewardModel(reward.lower_half(model), TOKENIZER)
+    torch.nn.init.normal_(made.head.weight, generator=torch.Generator().manual_seed(1))
+    return made
+
+
+def letters(request: str, answer: str) -> float:
+    return answer.count("e") + answer.count(" ")
+
+
+def start(name: str, made: lab.Lab, on_step=None) -> loop.Job:
+    """Begin, or go on with, the loop of that name, from the weights that it always starts from."""
+    model, how = made.build(), {"on_step": on_step}
+    if name == "sft":
+        return sft.tune(made, model, TOKENIZER, **how)
+    if name == "reward":
+        return reward.train_reward(made, model, TOKENIZER, pairs(), **how)[1]
+    if name == "dpo":
+        return dpo.dpo(made, model, TOKENIZER, pairs(), **how)
+    if name == "grpo":
+        return rl.grpo(made, model, TOKENIZER, term=letters, **how)
+    if name == "ppo":
+        return rl.ppo(made, model, TOKENIZER, judge(model), **how)
+    return rl.grpo(made, model, TOKENIZER, name="last", term=letters, taste=judge(model), **how)
+
+
+def train(name: str, made: lab.Lab, on_step=None, save_every=NEVER) -> loop.Job:
+    """`start`, on our own recipes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sft, "load_corpus", reliability.house)
+        patch.setattr(sft, "MAX_ANSWER", 12)
+        patch.setattr(rl, "training_requests", lambda lab, n, seed: requests(n, seed))
+        patch.setattr(loop, "run", partial(loop.run, save_every=save_every))
+        return start(name, made, on_step)
+
+
+def live(folder: str, name: str, save_every=NEVER, **fate) -> None:
+    """A run with its fate."""
+    train(
+        name, reliability.toy(Path(folder), STEPS), reliability.fateful(STEPS, **fate), save_every
+    )
+
+
+if __name__ == "__main__":
+    sft.load_corpus = reliability.house
+    requests(4000, reliability.toy(Path("unused")).seed + 1)  # once, and not in each child
+    reliability.serve(live)
