@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
+from llmlab.widgets.box import FIT, Box
 from llmlab.widgets.loss_curve import COLOURS
 from llmlab.widgets.page import escape, live_and_static, plain
 
@@ -19,7 +20,7 @@ LOWEST, HIGHEST = 13, 27  # powers of ten of FLOPs on the ruler
 WIDTH, HEIGHT = 640, 92
 UNITS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 UNITS |= {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-WIDE = {"style": {"description_width": "100px"}, "layout": {"width": "400px"}}
+WIDE = {"style": {"description_width": "100px"}, "layout": {"width": "400px", "max_width": FIT}}
 CELL = "text-align:left;padding:3px 14px 3px 0;vertical-align:top;font-size:13px;line-height:1.4"
 
 
@@ -60,8 +61,10 @@ class CostCalculator:
             ),
             self.tokens: widgets.Text(description="tokens", continuous_update=False, **WIDE),
         }
-        rows = [self.model, *(widgets.HBox([field, s]) for s, field in self.fields.items())]
-        self.box = widgets.VBox([*rows, self.gpu, self.utilisation, self.price, self.result])
+        wrapped = {"flex_flow": "row wrap"}
+        pairs = [widgets.HBox([field, s], layout=wrapped) for s, field in self.fields.items()]
+        parts = [self.model, *pairs, self.gpu, self.utilisation, self.price, self.result]
+        self.box = Box("ll-costs", parts)
         self.model.value, self.gpu.value = one_line(model), one_line(gpu)
         self._follow_gpu()
         self._follow_model()

@@ -6,12 +6,13 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from llmlab import artifacts
+from llmlab.widgets.box import Box
 from llmlab.widgets.page import live_and_static, sample_html, table
 
 WORTH, NOT_WORTH = "worth reading", "not worth it"
 
 
-class Labeller(widgets.VBox):
+class Labeller(Box):
     """Shows pages one by one, with a button for each label; labels are kept as they are given.
 
         labeller = Labeller(texts, lab.runs / "labels.json")
@@ -19,8 +20,6 @@ class Labeller(widgets.VBox):
 
     path: the file that keeps the labels (by the text's hash), and that is read at the start.
     """
-
-    _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
 
     def __init__(self, texts: Sequence[str], path: Path | None = None):
         if not texts:
@@ -36,7 +35,7 @@ class Labeller(widgets.VBox):
         }
         row = widgets.HBox([*self._buttons.values(), self._words])
         row.layout.flex_flow = "row wrap"
-        super().__init__([row, self._page])
+        super().__init__("ll-labels", [row, self._page])
         labels = self.labels
         self._go(next((i for i in range(len(texts)) if i not in labels), 0))
 

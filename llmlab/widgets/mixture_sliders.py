@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
+from llmlab.widgets.box import FIT, Box
 from llmlab.widgets.page import BAR, bar, isolated, live_and_static, sample_html, table
 
 MANY_EPOCHS = 4  # up to here repeats are nearly as good as new text (Muennighoff et al. 2023)
 LABEL = "8.5em"  # width of the sliders' labels
+# Where there is little room, a source's slider stands above its line and its button.
+STYLE = """
+.ll-mixture { container-type: inline-size; }
+@container (max-width: 620px) {
+  .ll-mixture .widget-gridbox { grid-template-columns: 1fr auto !important; }
+  .ll-mixture .widget-gridbox > :nth-child(3n + 1) { grid-column: 1 / -1; }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ LLAMA = Mixture(
 )
 
 
-class MixtureSliders(widgets.VBox):
+class MixtureSliders(Box):
     """A slider for each source; its share, its tokens, and how often it is read follow.
 
         MixtureSliders({"recipes": 1.2e6, "cards": math.inf}, 5e6, {"recipes": 0.7, "cards": 0.3})
@@ -79,8 +88,6 @@ class MixtureSliders(widgets.VBox):
     without them, each source by its size.  sample: name -> a text of that source.
     `mixture` is what the sliders say now; set `preset.value` for another start.
     """
-
-    _ipython_display_ = None  # that of ipywidgets 7 would leave out the static picture
 
     def __init__(
         self,
@@ -105,10 +112,11 @@ class MixtureSliders(widgets.VBox):
                 max_width="900px",
             )
         )
-        self._head = widgets.HBox()
+        self._head = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         self._load(self.preset.value)
         self.preset.observe(lambda change: self._load(change["new"]), "value")
-        super().__init__([self.preset, self._head, self._grid, self._notes, self._text])
+        parts = [self.preset, self._head, self._grid, self._notes, self._text]
+        super().__init__("ll-mixture", parts, STYLE)
 
     @property
     def mixture(self) -> Mixture:
@@ -279,4 +287,4 @@ def label(name: str, limit: int = 18) -> str:
 
 
 def wide(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width)
+    return widgets.Layout(width=width, max_width=FIT)

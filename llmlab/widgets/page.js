@@ -14,12 +14,14 @@ const shape = (tag, attributes = {}, words = "") =>
 
 const plural = (value, word) => `${value.toLocaleString("en")} ${word}${value === 1 ? "" : "s"}`;
 
-// A widget's outermost element.  Keys pressed in it are its own: whether its shortcuts are off,
-// Jupyter asks the focused element before those around it.
-const rootOf = (name) => {
+// Keys pressed in an element are its own: whether its shortcuts are off, Jupyter asks the focused
+// element before those around it.
+const keepKeys = (root) => {
   const quiet = (made) => made.setAttribute("data-lm-suppress-shortcuts", "true");
-  const root = node("div", { class: name });
   quiet(root);
   root.addEventListener("focusin", ({ target }) => quiet(target));
   return root;
 };
+
+// A widget's outermost element.
+const rootOf = (name) => keepKeys(node("div", { class: name }));

@@ -4,6 +4,7 @@ A test asks for `jupyter`, opens a notebook, runs all of it and looks at what a 
 After each test, whatever the pages reported as an error or asked of another machine fails it.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
@@ -117,10 +120,21 @@ class Jupyter:
     def open_notebook(self, path: str):
         """A window on one notebook of the server's folder, its kernel connected."""
         page = self.open_page(f"/doc/tree/{quote(path)}?reset")  # no side bar of an earlier test
+        self.connect(page)
+        return page
+
+    def choose_notebook(self, name: str):
+        """A window on JupyterLab, where a notebook in the list of files was clicked twice."""
+        page = self.open_page("/lab?reset")
+        page.locator(f".jp-DirListing-item[title*='{name}']").dblclick()
+        self.connect(page)
+        return page
+
+    def connect(self, page) -> None:
+        """Until the kernel of the notebook in view is there."""
         page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
         page.evaluate(CONNECT)
         page.wait_for_function(CONNECTED)
-        return page
 
     def run_all(self, page, timeout_s: float = 120, wait: bool = True) -> None:
         """Run all cells; with `wait`, until the last has ended."""
@@ -157,6 +171,16 @@ class Jupyter:
         """Of the first such element's words on what lies behind them: 1 to 21, as in WCAG 2."""
         return page.locator(selector).first.evaluate(CONTRAST)
 
+    def faults(self, page, selector: str) -> list[str]:
+        """What axe finds inside such elements, of what it calls serious or critical."""
+        found = Axe().run(page, {"include": [selector]}, {"resultTypes": ["violations"]})
+        return [
+            f"{fault['id']}: {fault['help']}: {node['html'][:200]} {node['failureSummary']}"
+            for fault in found.response["violations"]
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"]
+        ]
+
     def answer_ms(self, page, root: str, part: str, text: str) -> float:
         """Milliseconds from a text typed into the widget `root` until its `part` is drawn anew."""
         return page.evaluate(ANSWER_MS, {"root": root, "part": part, "text": text})
@@ -176,18 +200,14 @@ class Jupyter:
         self.contexts.clear()
 
 
-def pytest_runtest_setup(item):
-    """Without a browser: an error in CI, one printed line elsewhere."""
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests; without one, an error in CI and a printed line elsewhere."""
     if not Path(CHROMIUM).exists():
         reason = "Chromium is missing (Debian: apt install chromium): no browser test was run"
         if os.environ.get("CI"):
             raise RuntimeError(reason)
         pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser that all tests share."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -196,28 +216,30 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def server(chromium, tmp_path_factory):
-    """(url, token, folder) of a JupyterLab that knows nothing of the user's own settings."""
-    home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+@contextlib.contextmanager
+def serve(home: Path, folder: Path, **environment: str) -> Iterator[tuple[str, str, Path]]:
+    """(url, token, folder) of a JupyterLab that knows nothing of the user's own settings.
+
+    home: where it keeps its own; folder: what it shows; environment: what kernels find in theirs.
+    """
     names = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
     names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
-    environment = os.environ | {name: str(home / name) for name in names}
-    environment["LLMLAB_RUNS"] = str(home / "runs")
+    token = secrets.token_hex(16)
+    own = {name: str(home / name) for name in names}
+    own |= {"LLMLAB_RUNS": str(home / "runs"), "JUPYTER_TOKEN": token}
     settings = home / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url, token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
     options = f"""--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port}
         --ServerApp.port_retries=0 --LabApp.expose_app_in_browser=True
         --LabApp.extension_manager=readonly""".split()
-    environment["JUPYTER_TOKEN"] = token
     command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", *options]
+    variables, url = os.environ | own | environment, f"http://127.0.0.1:{port}"
     with open(home / "log", "wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:
         wait_for(f"{url}/api/status?token={token}", process, home / "log")
         yield url, token, folder
@@ -227,6 +249,14 @@ def server(chromium, tmp_path_factory):
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def server(chromium, tmp_path_factory):
+    """The JupyterLab that all tests of this folder share."""
+    home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    with serve(home, folder) as served:
+        yield served
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path, timeout_s: float = 60) -> None:

@@ -224,6 +224,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.wait_for_timeout(300)  # the new theme's colours fade in
     for part in (".ll-details", ".ll-word", ".ll-share", "h5", "p", ".ll-copies", ".ll-top"):
         assert jupyter.contrast(page, f".ll-attention {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-attention") == []
     name = theme.split()[-1].lower()
     page.locator(".ll-attention").screenshot(path=pictures / f"attention-view-{name}.png")
     answer_ms(jupyter, page, TEXT * 10)

@@ -249,6 +249,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     parts = ("textarea", ".ll-send", ".ll-examples button", ".ll-asked", "h5", ".ll-text")
     for part in (*parts, ".ll-facts", ".ll-marks span"):
         assert jupyter.contrast(page, f".ll-chat {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-chat") == []
     name = theme.split()[-1].lower()
     page.locator(".ll-chat").screenshot(path=pictures / f"chat-panel-{name}.png")
 

@@ -165,6 +165,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     parts = ("h4", ".ll-step", ".ll-about", ".ll-row", ".ll-bar button", ".ll-reason", ".ll-text")
     for part in (*parts, "mark", "figcaption", ".ll-quiet", "kbd"):
         assert jupyter.contrast(page, f".ll-clean {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-clean") == []
     view(page).screenshot(path=pictures / f"cleaning-view-{name}.png")
 
 

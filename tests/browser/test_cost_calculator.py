@@ -60,10 +60,10 @@ def test_choices_change_the_answer(page):
 
 
 def test_a_number_is_typed(page):
-    page.get_by_label("parameters").fill("70B")
+    page.get_by_role("textbox", name="parameters").fill("70B")
     page.keyboard.press("Enter")
     wait_for_answer(page, "training, 6·N·D", "4.2·10²³")
-    assert page.get_by_label("parameters").input_value() == "70 billion"
+    assert page.get_by_role("textbox", name="parameters").input_value() == "70 billion"
     assert options(page)[chosen(page)] == "a model of your own"
 
 
@@ -97,6 +97,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.wait_for_timeout(300)  # for the picture alone: the new theme's colours fade in
     for part in ("td", "th"):
         assert jupyter.contrast(page, f".jp-OutputArea-output .widget-html {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-costs") == []
     page.screenshot(path=pictures / f"cost-calculator-{theme.split()[-1].lower()}.png")
 
 

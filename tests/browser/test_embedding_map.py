@@ -221,6 +221,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     wait_for_neighbours(page, "lemon")
     for part in ("h4", "button", "input", "output", ".ll-name", ".ll-about", ".ll-status"):
         assert jupyter.contrast(page, f".ll-map {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-map") == []
     page.wait_for_timeout(200)
     emap(page).screenshot(path=pictures / f"embedding-map-{theme.split()[-1].lower()}.png")
 

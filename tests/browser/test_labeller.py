@@ -72,6 +72,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     wait_for_words(page, "page 2 of 5")
     page.wait_for_timeout(600)  # the new theme's colours fade in
     assert jupyter.contrast(page, ".widget-vbox .widget-html-content") >= 4.5
+    assert jupyter.faults(page, ".ll-labels") == []
     box(page).screenshot(path=pictures / f"labeller-{theme.split()[-1].lower()}.png")
 
 

@@ -99,6 +99,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     jupyter.set_theme(page, theme)
     for part in ("h4", "button", ".ll-readout", "text"):
         assert jupyter.contrast(page, f".ll-curve {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-curve") == []
     page.wait_for_timeout(300)  # for the picture alone: the new theme's colours fade in
     chart(page).locator("svg[tabindex]").hover(position={"x": 180, "y": 100})
     page.screenshot(path=pictures / f"loss-curve-{theme.split()[-1].lower()}.png")

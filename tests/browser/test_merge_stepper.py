@@ -248,6 +248,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     parts = ["button", ".ll-says", "h5", ".ll-best td", ".ll-new", ".ll-long", ".ll-times"]
     for part in [*parts, ".ll-words .ll-symbol", ".ll-count", "th", "textarea"]:
         assert jupyter.contrast(page, f".ll-merges {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-merges") == []
     page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}.png")
     answer_ms(jupyter, page, "Stir the soup. Taste the soup. The stirred soup is the best 🍜. " * 3)
     press(page, "last step")

@@ -129,6 +129,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.wait_for_timeout(600)  # the new theme's colours fade in
     for part in (".widget-html-content", ".widget-label"):
         assert jupyter.contrast(page, f".widget-gridbox {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-mixture") == []
     name = theme.split()[-1].lower()
     box(page).screenshot(path=pictures / f"mixture-sliders-{name}.png")
     box(page).locator("select").select_option("LLaMA (Touvron et al. 2023)")

@@ -295,6 +295,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     parts = [".ll-summary", ".ll-tokens .ll-token", ".ll-added", ".ll-note", "output", ".ll-draw"]
     for part in [*parts, ".ll-heads", ".ll-out", ".ll-out .ll-token", ".ll-out .ll-why"]:
         assert jupyter.contrast(page, f".ll-next {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-next") == []
     name = theme.split()[-1].lower()
     page.locator(".ll-next").screenshot(path=pictures / f"next-token-{name}.png")
 

@@ -157,6 +157,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     for part in (".ll-request", ".ll-title", ".ll-food", ".ll-side", "kbd", ".ll-bar button",
                  ".ll-said"):  # fmt: skip
         assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
+    assert jupyter.faults(page, ROOT) == []
     page.locator(ROOT).screenshot(path=pictures / f"clicker-{theme.split()[-1].lower()}.png")
 
 

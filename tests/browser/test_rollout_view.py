@@ -149,6 +149,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.locator(f"{ROOT} .ll-token").nth(1).click()
     for part in (".ll-token", ".ll-earned", ".ll-request", ".ll-legend", ".ll-details", "h5"):
         assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
+    assert jupyter.faults(page, ROOT) == []
     name = theme.split()[-1].lower()
     page.locator(ROOT).screenshot(path=pictures / f"rollout-view-{name}.png")
 

@@ -7,10 +7,18 @@ MADE = {
 from llmlab.widgets.cleaning_view import CleaningView, Document, Filter
 CleaningView([Filter("short")], [Document("a", removed_by="short"), Document("b")])
 """,
+    "cost_calculator": """
+from llmlab.widgets.cost_calculator import CostCalculator
+CostCalculator()
+""",
     "embedding_map": """
 import torch
 from llmlab.widgets.embedding_map import EmbeddingMap
 EmbeddingMap({1: torch.eye(4), 2: torch.eye(4).flip(0)}, list("abcd"), list("xxyy"))
+""",
+    "labeller": """
+from llmlab.widgets.labeller import Labeller
+Labeller(["Boil the rice.", "Fry the leek."])
 """,
     "loss_curve": """
 from llmlab.widgets.loss_curve import LossCurve
@@ -21,6 +29,10 @@ curve
     "merge_stepper": """
 from llmlab.widgets.merge_stepper import MergeStepper
 MergeStepper("bake baking boil boiling", 5)
+""",
+    "mixture_sliders": """
+from llmlab.widgets.mixture_sliders import MixtureSliders
+MixtureSliders({"recipes": 1e6, "speeches": 2e6}, 5e6, sample=str)
 """,
     "attention_view": """
 import llmlab

@@ -220,6 +220,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     parts = [".ll-details", ".ll-label", ".ll-counts", "textarea", ".ll-size"]
     for part in parts + [f".ll-token:nth-child({i})" for i in range(1, 6)] + [".ll-active"]:
         assert jupyter.contrast(page, f".ll-tokens {part}") >= 4.5, part
+    assert jupyter.faults(page, ".ll-tokens") == []
     assert page.locator(".ll-active").count() == 3
     page.screenshot(path=pictures / f"token-view-{theme.split()[-1].lower()}.png")
 
