@@ -126,7 +126,8 @@ def wheel(source: Source, temp: Path, progress: Callable[[str], None]) -> Path:
 def _refusal(source: Source, file: str, found: str) -> str:
     return (
         f"{source.name}: {file} was refused, it is not the file that was asked for: "
-        f"SHA-256 {found}, expected {source.sha256}. All other sources were kept."
+        f"SHA-256 {found}, expected {source.sha256}. All other sources were kept: remove the file "
+        f"if you have laid it there, then run {FETCH} again."
     )
 
 
