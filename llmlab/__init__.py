@@ -6,12 +6,17 @@ bare Python, and `import llmlab` costs nothing.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmlab.lab import Lab
 
 __version__ = "0.1.0"
+
+# Threads that wait for one another sleep, and do not hold a core that others want; read when torch
+# is first imported.  On two cores with much other work, a training step took a sixth of the time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def setup(
@@ -24,10 +29,12 @@ def setup(
 
     profile: "class" (the default) or "full", else LLMLAB_PROFILE; minutes: the budget of "full",
     else LLMLAB_MINUTES; runs_dir: where runs are kept, else LLMLAB_RUNS.  Prints a card and
-    returns the Lab that every stage takes.
+    returns the Lab that every stage takes.  In a notebook, the time spent is noted from here on.
     """
     from llmlab import lab
+    from llmlab.classroom import progress
 
     made = lab.setup(profile=profile, minutes=minutes, seed=seed, runs_dir=runs_dir)
+    progress.begin(runs_dir)
     print(made.card())
     return made

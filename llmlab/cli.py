@@ -245,11 +245,38 @@ def student(args: argparse.Namespace) -> int:
 
 
 def progress(args: argparse.Namespace) -> int:
-    """Which exercises are solved."""
-    from llmlab.classroom.exercises import names
-    from llmlab.classroom.progress import progress_table
+    """What is solved and what is next; of the files of a class, a table."""
+    from llmlab.classroom import progress
+    from llmlab.classroom.exercises import plain, registered
+    from llmlab.classroom.overview import class_rows, learners_view
 
-    print(progress_table(names()))
+    if args.files:
+        return _class_progress(args)
+    file = progress.progress_file(args.runs_dir)
+    if args.name is not None:
+        with progress.changing(file) as kept:
+            kept.name = plain(args.name)
+    kept = progress.read(file)
+    print(learners_view(kept, registered()))
+    _write_json(args, class_rows([kept], registered())[0])
+    return 0
+
+
+def _class_progress(args: argparse.Namespace) -> int:
+    """A row for each student whose progress.json was handed in."""
+    from pathlib import Path
+
+    from llmlab.classroom.exercises import registered
+    from llmlab.classroom.overview import class_csv, class_rows, class_table, collect
+
+    students, left_out = collect([Path(name) for name in args.files])
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
+    if not students:
+        raise LabError("There is no table: no progress file could be read.")
+    rows = class_rows(students, registered())
+    print(class_csv(rows) if args.csv else class_table(rows, registered()))
+    _write_json(args, {"students": rows})
     return 0
 
 
@@ -373,7 +400,10 @@ def parser() -> argparse.ArgumentParser:
 
     command = add(student, "write the notebooks without their answers")
     command.add_argument("folder", metavar="DIR")
-    add(progress, "which exercises are solved")
+    command = add(progress, "what is solved, what is next; of files, a table of the class")
+    command.add_argument("files", nargs="*", metavar="FILE", help="progress.json, or folders of it")
+    command.add_argument("--csv", action="store_true", help="the table for a spreadsheet")
+    command.add_argument("--name", help="note your name, for the table")
 
     command = add(pretrain, "train on a text of your own")
     command.add_argument("--text", required=True, metavar="FILE")

@@ -11,11 +11,13 @@ In `llmlab/classroom/n02.py`, the check module of notebook 02, imported when it 
     def merge(answer):
         close(call(answer, torch.tensor([1.0, 2.0])), torch.tensor(1.5), "the mean")
 
-`exercises` runs checks, `compare` says in words what differs, `progress` keeps what was solved,
+`exercises` runs checks, `limit` stops what never ends, `compare` says in words what differs.
+`progress` keeps what was done, `overview` shows it: to a learner, or of a class to its teacher.
 `student` writes the notebooks without their solutions.
 """
 
 from llmlab.classroom.compare import close, same
 from llmlab.classroom.exercises import Wrong, call, check, exercise, verdict
+from llmlab.classroom.overview import show_progress
 
-__all__ = ["Wrong", "call", "check", "close", "exercise", "same", "verdict"]
+__all__ = ["Wrong", "call", "check", "close", "exercise", "same", "show_progress", "verdict"]

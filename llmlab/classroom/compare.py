@@ -3,6 +3,9 @@
 `what` names the thing in the sentence: "the answer", "the merged list", "the loss".
 """
 
+import math
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from llmlab.classroom.exercises import Wrong, kind
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+NOT_FINITE = "Look for a division by 0, a logarithm of 0, or an exponential that is too large."
 # numpy's letter for a kind of number
 KINDS = {"b": "truth values", "i": "whole numbers", "u": "whole numbers", "f": "decimal numbers"}
 
@@ -40,10 +44,7 @@ def close(
         rtol = min(rtol, 1e-9)  # an id beside the right one is wrong
     odd = ~np.isfinite(got) & np.isfinite(wanted)
     if odd.any():
-        raise Wrong(
-            f"{what} holds {got[odd][0]}{_place(odd)}. Look for a division by 0, a logarithm of 0, "
-            "or an exponential that is too large."
-        )
+        raise Wrong(f"{what} holds {got[odd][0]}{_place(odd)}. {NOT_FINITE}")
     wrong = ~np.isclose(got, wanted, rtol=rtol, atol=atol, equal_nan=True)
     if wrong.any():
         raise Wrong(_value(got, wanted, wrong, what))
@@ -76,17 +77,41 @@ def same(answer: object, right: object, what: str = "the answer") -> None:
     raise Wrong(f"{what} is not right.")
 
 
+def recognise(
+    answer: object, right: object, mistakes: Mapping[str, object], what: str = "the answer"
+) -> None:
+    """`close`, but with the sentence of the mistake that gives this answer, where one does.
+
+    mistakes: sentence -> what a learner gets who makes it.
+    """
+    try:
+        close(answer, right, what, atol=1e-5)
+    except Wrong:
+        for sentence, wrong in mistakes.items():
+            if _is_close(answer, wrong):
+                raise Wrong(sentence) from None
+        raise
+
+
+def _is_close(answer: object, other: object) -> bool:
+    try:
+        close(answer, other, atol=1e-5)
+    except Wrong:
+        return False
+    return True
+
+
 # --- Types and shapes -----------------------------------------------------------------------
 
 
 def _is_tensor(value: object) -> bool:
     """A torch tensor or a numpy array."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    return not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 SORTS = {
     "a truth value": bool,
-    "a number": (int, float),
+    "a number": Real,
     "a text": str,
     "a list": (list, tuple),
     "a set": (set, frozenset),
@@ -101,18 +126,38 @@ def _sort(value: object) -> str:
     return next((sort for sort, types in SORTS.items() if isinstance(value, types)), kind(value))
 
 
+def number(value: object, what: str = "the answer") -> float:
+    """A learner's single, finite number; Wrong for anything else, such as a text with digits."""
+    what = what[0].upper() + what[1:]
+    if _sort(value) != "a number":
+        raise Wrong(f"{what} should be a single number, and yours is {_sort(value)}.")
+    single = float(_array(value, what))
+    if not math.isfinite(single):
+        raise Wrong(f"{what} is {single}. {NOT_FINITE}")
+    return single
+
+
+def as_list(value: object) -> object:
+    """A tensor or a tuple as a list; anything else as it is."""
+    if _is_tensor(value):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _array(value: object, what: str) -> "np.ndarray":
     """A number, a tensor or a list of numbers as a numpy array; Wrong for anything else."""
     import numpy as np
 
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.double() if value.is_floating_point() else value).numpy()
     try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = (value.double() if value.is_floating_point() else value).numpy()
         array = np.asarray(value)
         if array.dtype == object:  # whole numbers that are too long for 64 bits, or no numbers
             array = np.array([float(item) for item in array.flat]).reshape(array.shape)
-    except (ValueError, TypeError, RuntimeError, OverflowError):
+    except OverflowError:
+        raise Wrong(f"{what} holds a number that is far too large.") from None
+    except (ValueError, TypeError, RuntimeError):
         raise Wrong(f"{what} should hold numbers alone, in rows of equal length.") from None
     if array.dtype.kind not in "biuf":
         raise Wrong(f"{what} should hold numbers alone.")

@@ -4,30 +4,29 @@ A check is a function of the learner's answer, a value or a function, that raise
 sentence when the answer is wrong.  It calls the learner's function through `call`, which hands
 over fresh copies of the arguments, so that a function that changes its inputs fools nobody.
 
-A function that never ends is stopped after the exercise's limit in seconds.  The limit is an
-alarm signal: it works on the main thread of Linux and macOS, where a notebook's cells run.
-Elsewhere (Windows, other threads) there is none, and the notebook's stop button ends the cell.
+A function that never ends is stopped after the exercise's limit in seconds (`limit.py`).  What it
+prints is held back, so that the verdict is the last line, and shown above that: its beginning.
 
 With `LLMLAB_STRICT=1`, as in our own tests, all but a right answer raises AssertionError, and
-nothing is noted as solved.
+nothing is noted (`progress.py`).
 """
 
+import contextlib
 import copy
 import difflib
 import importlib
+import io
 import linecache
-import os
 import pkgutil
 import re
-import signal
 import sysconfig
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 from llmlab.artifacts import PACKAGE, LabError
 from llmlab.classroom import progress
+from llmlab.classroom.limit import TooLong, limited
 
 RIGHT, WRONG, OPEN = "✓", "✗", "○"
 NAME = re.compile(r"(\d\d[a-z]?)\.(\w+)")  # the notebook's number, a dot, a word
@@ -35,6 +34,8 @@ INSTALLED = tuple(
     {sysconfig.get_path(p) for p in ("stdlib", "purelib", "platlib")} | {str(PACKAGE)}
 )
 LONGEST = 200  # characters of an error's message that are shown
+LONGEST_VERDICT = 700
+PRINTED = 2000  # characters of what an answer prints that are shown
 
 
 class Wrong(Exception):
@@ -43,11 +44,12 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Exercise:
-    """A registered check; seconds: how long the whole check may take."""
+    """A registered check; seconds: how long it may take in all; must: nobody leaves it out."""
 
     name: str
     function: Callable[[object], None]
     seconds: float
+    must: bool
 
 
 _exercises: dict[str, Exercise] = {}
@@ -56,10 +58,13 @@ _exercises: dict[str, Exercise] = {}
 # --- Registered by name ---------------------------------------------------------------------
 
 
-def exercise(name: str, seconds: float = 10.0) -> Callable[[Callable], Callable]:
+def exercise(
+    name: str, seconds: float = 10.0, must: bool = False
+) -> Callable[[Callable], Callable]:
     """Registers the decorated check under `name`, such as "02.merge"; ValueError when it is taken.
 
-    seconds: the limit for the whole check, all its calls together.
+    seconds: the limit for the whole check, all its calls together; must: the notebook's one
+    exercise that nobody leaves out.  A module's checks stand in the notebook's order.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"An exercise is named like '02.merge', and not {name!r}.")
@@ -68,7 +73,7 @@ def exercise(name: str, seconds: float = 10.0) -> Callable[[Callable], Callable]
         taken = _exercises.get(name)
         if taken and _origin(taken.function) != _origin(function):
             raise ValueError(f"Two exercises are called {name!r}.")
-        _exercises[name] = Exercise(name, function, seconds)
+        _exercises[name] = Exercise(name, function, seconds, must)
         return function
 
     return register
@@ -80,11 +85,17 @@ def _origin(function: Callable) -> tuple[str, str]:
 
 
 def names(number: str = "") -> list[str]:
-    """The names of a notebook's exercises ("02"), or of all, in alphabetical order."""
+    """The names of a notebook's exercises ("02"), or of all, in the order of the series."""
+    return [task.name for task in registered(number)]
+
+
+def registered(number: str = "") -> list[Exercise]:
+    """A notebook's exercises ("02"), or all, in the order of the series."""
     modules = [f"n{number}"] if number else _check_modules()
     for module in modules:
         _load(module)
-    return sorted(n for n in _exercises if not number or n.split(".")[0] == number)
+    known = [task for task in _exercises.values() if number in ("", task.name.split(".")[0])]
+    return sorted(known, key=lambda task: task.name.split(".")[0])
 
 
 def _check_modules() -> list[str]:
@@ -114,7 +125,7 @@ def _find(name: str) -> Exercise:
     near = difflib.get_close_matches(str(name), known, n=3)
     near = near or (names(found[1]) if found else []) or known
     hint = f"There are {', '.join(near)}." if near else "There are none yet."
-    raise LabError(f"There is no exercise {_plain(repr(name))}. {hint}")
+    raise LabError(f"There is no exercise {plain(repr(name), LONGEST)}. {hint}")
 
 
 # --- Checked --------------------------------------------------------------------------------
@@ -123,18 +134,40 @@ def _find(name: str) -> Exercise:
 def check(name: str, answer: object) -> None:
     """Check an answer to the exercise `name` and print one line: ✓, ✗ and a sentence, or ○.
 
-    Never raises for a wrong answer, except under LLMLAB_STRICT=1; LabError for an unknown name.
+    What the answer prints comes before that line, cut where it is long.  Never raises for a wrong
+    answer, except under LLMLAB_STRICT=1; LabError for an unknown name.
     """
-    mark, sentence = verdict(name, answer)
-    strict = os.environ.get("LLMLAB_STRICT") == "1"
-    if strict and mark != RIGHT:
+    printed = _Printed()
+    with contextlib.redirect_stdout(printed):
+        mark, sentence = verdict(name, answer)
+    if progress.strict() and mark != RIGHT:
         raise AssertionError(f"{mark} {sentence}")
-    if mark == RIGHT and not strict:
-        try:
-            progress.note_solved(name)
-        except LabError as error:
+    try:
+        progress.note(name, {RIGHT: True, WRONG: False}.get(mark))
+    except LabError as error:
+        if mark == RIGHT:
             sentence += f" (It could not be noted: {error})"
-    print(_plain(f"{mark} {sentence}"))
+    print(f"{printed}{plain(f'{mark} {sentence}', LONGEST_VERDICT)}")
+
+
+class _Printed(io.TextIOBase):
+    """A place to print to, which keeps the beginning and counts the rest."""
+
+    def __init__(self):
+        self.kept, self.more = "", 0
+
+    def write(self, text: str) -> int:
+        room = PRINTED - len(self.kept)
+        self.kept += text[:room]
+        self.more += len(text[room:])
+        return len(text)
+
+    def __str__(self) -> str:
+        """What was printed, as whole lines."""
+        lines = [_shown(line.expandtabs()) for line in self.kept.splitlines()]
+        if self.more:
+            lines.append(f"… and {self.more:,} characters more.")
+        return "".join(f"{line}\n" for line in lines)
 
 
 def verdict(name: str, answer: object) -> tuple[str, str]:
@@ -145,11 +178,10 @@ def verdict(name: str, answer: object) -> tuple[str, str]:
     if answer is None or any(part is ... for part in parts):
         return not_done
     try:
-        with _Limit(task.seconds):
-            task.function(answer)
+        limited(task.seconds, task.function, answer)
     except Wrong as wrong:
         return WRONG, str(wrong)
-    except _TooLong:
+    except TooLong:
         return WRONG, (
             f"This ran for {task.seconds:g} seconds and was stopped. Look for a loop that never "
             "ends, or for work that is done again and again."
@@ -157,7 +189,8 @@ def verdict(name: str, answer: object) -> tuple[str, str]:
     except (Exception, SystemExit) as error:
         if _is_stub(error):
             return not_done
-        below = error.__traceback__.tb_next.tb_next  # under this function and the check itself
+        # under this function, the limit and the check itself
+        below = error.__traceback__.tb_next.tb_next.tb_next
         if _own_line(below):
             return WRONG, _sentence(error, below)
         return WRONG, (
@@ -224,43 +257,17 @@ def _own_line(traceback: TracebackType | None) -> str:
 def _message(error: BaseException) -> str:
     """An exception's message in one line; its type where it has none."""
     try:
-        text = " ".join(str(error).split())
+        text = plain(str(error), LONGEST)
     except Exception:  # a learner's own class, whose __str__ fails
         text = ""
-    text = text or "it gives no reason"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+    return text or "it gives no reason"
 
 
-def _plain(text: str) -> str:
-    """Text that any console can print on one line: no line breaks, no half characters."""
-    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+def plain(text: str, longest: int = PRINTED) -> str:
+    """Text that any console can print on one line: no line breaks, no signs that steer it."""
+    shown = _shown(" ".join(text[: 2 * longest].split()))
+    return shown if len(shown) <= longest else f"{shown[:longest]} …"
 
 
-# --- A function that never ends -------------------------------------------------------------
-
-
-class _TooLong(BaseException):
-    """The time is up.  Not an Exception, so that the learner's own `except` does not catch it."""
-
-
-class _Limit:
-    """`with _Limit(10):` raises _TooLong after 10 seconds, on the main thread of POSIX systems."""
-
-    def __init__(self, seconds: float):
-        self.seconds = seconds
-        main = threading.current_thread() is threading.main_thread()
-        self.works = main and hasattr(signal, "setitimer")
-
-    def __enter__(self) -> None:
-        if self.works:
-            self.handler = signal.signal(signal.SIGALRM, self._ring)
-            self.timer = signal.setitimer(signal.ITIMER_REAL, self.seconds)
-
-    def __exit__(self, *_) -> None:
-        if self.works:
-            signal.setitimer(signal.ITIMER_REAL, *self.timer)
-            signal.signal(signal.SIGALRM, self.handler)
-
-    @staticmethod
-    def _ring(*_) -> None:
-        raise _TooLong
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

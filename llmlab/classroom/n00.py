@@ -1,22 +1,13 @@
 """Checks of notebook 00: shares, parameters, GPU-hours, conversations in memory."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from llmlab.classroom import Wrong, call, exercise
+from llmlab.classroom.compare import number
 from llmlab.core.model import ModelConfig
 from llmlab.stages import costs
-
-
-def number(function: Callable, *args) -> float:
-    """What the learner's function gives back, as a number; Wrong when it is none."""
-    value = call(function, *args)
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        kind = type(value).__name__
-        raise Wrong(f"The function should give back one number, and not a {kind}.") from None
 
 
 def compare(value: float, right: float, mistakes: Mapping[str, float], where: str) -> None:
@@ -46,10 +37,12 @@ def share(answer) -> None:
         "That compares the stage with the dearest one. Compare it with the sum.": 1.0,
         "That treats all stages as equally dear, as the picture with four boxes does.": 1 / 3,
     }
-    compare(number(answer, bill, stage), cost / whole, mistakes, "a bill of 60, 3 and 12")
-    value = number(answer, bill, "SFT")
+    compare(number(call(answer, bill, stage)), cost / whole, mistakes, "a bill of 60, 3 and 12")
+    value = number(call(answer, bill, "SFT"))
     if not math.isclose(value, 0.04, rel_tol=1e-6):
         raise Wrong("Right for pretraining, wrong for SFT. Does the answer use `stage`?")
+    if not math.isclose(number(call(answer, {"RL": 2.0, "SFT": 6.0}, "RL")), 0.25, rel_tol=1e-6):
+        raise Wrong("Right for one bill, wrong for another. Does the answer use `bill`?")
 
 
 SHAPE = ModelConfig(
@@ -58,7 +51,7 @@ SHAPE = ModelConfig(
 )  # fmt: skip
 
 
-@exercise("00.params")
+@exercise("00.params", must=True)
 def params(answer) -> None:
     """count(c): the parameters of a Transformer in the Llama layout."""
     c, n = SHAPE, costs.total(SHAPE)
@@ -86,7 +79,7 @@ def params(answer) -> None:
         - costs.parameters(c)["attention"] + c.n_layers * 4 * c.dim * c.dim,
         "Only the matrices of the blocks were counted. What turns ids into vectors?": blocks,
     }  # fmt: skip
-    compare(number(answer, c), n, mistakes, "a shape with a head of its own")
+    compare(number(call(answer, c)), n, mistakes, "a shape with a head of its own")
     tied = replace(c, tie_embeddings=True, qk_norm=False)
     n = costs.total(tied)
     mistakes = {
@@ -97,7 +90,7 @@ def params(answer) -> None:
         "Right for one shape. Look at `tie_embeddings` and at `qk_norm`: both can be False, and "
         "both can be True.": costs.total(c),
     }  # fmt: skip
-    compare(number(answer, tied), n, mistakes, "a shape whose head is tied")
+    compare(number(call(answer, tied)), n, mistakes, "a shape whose head is tied")
 
 
 @exercise("00.hours")
@@ -119,7 +112,10 @@ def hours(answer) -> None:
         "The utilisation is a share between 0 and 1 already, not a percentage.": right * 100,
         "That is only what there is to do, in FLOPs. How fast is it done?": 6 * n * tokens,
     }  # fmt: skip
-    compare(number(answer, n, tokens, peak, used), right, mistakes, "7 billion parameters")
+    compare(number(call(answer, n, tokens, peak, used)), right, mistakes, "7 billion parameters")
+    other = number(call(answer, 1e9, 3e10, 5e13, 0.25))
+    if not math.isclose(other, 4000, rel_tol=1e-6):
+        raise Wrong("Right for one training, wrong for another. Does it use all that it is given?")
 
 
 @exercise("00.chats")
@@ -146,6 +142,10 @@ def chats(answer) -> None:
         "Half a conversation does not fit: only whole ones count.": room / cache,
         "That rounds up: the last conversation would not fit.": room // cache + 1,
     }  # fmt: skip
-    compare(number(answer, c, n, memory, length), room // cache, mistakes, "this model")
-    if number(answer, c, n, 1e6, length) != 0:
+    compare(number(call(answer, c, n, memory, length)), room // cache, mistakes, "this model")
+    if number(call(answer, c, n, 1e6, length)) != 0:
         raise Wrong("When not even the weights fit, no conversation does. What comes out then?")
+    c, n, memory, length = replace(c, n_layers=3, n_kv_heads=4), 2e6, 25e6, 40
+    right = (memory - 2 * n) // costs.kv_cache_memory(c, length)
+    if number(call(answer, c, n, memory, length)) != right:
+        raise Wrong("Right for one model, wrong for another. Does it use all that it is given?")

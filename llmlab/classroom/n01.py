@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from llmlab.classroom import Wrong, call, exercise
-from llmlab.classroom.compare import close
+from llmlab.classroom.compare import as_list, close, number
+from llmlab.classroom.exercises import kind
 
 
 def truth(function: Callable, *args) -> bool:
     """What the learner's function says, as True or False; Wrong when it is neither."""
     value = call(function, *args)
-    if value not in (True, False):
-        kind = type(value).__name__
-        raise Wrong(f"The function should say True or False, and gives back a {kind}.")
+    if getattr(value, "shape", ()) != () or value not in (True, False):
+        raise Wrong(f"The function should say True or False, and gives back {kind(value)}.")
     return bool(value)
 
 
@@ -74,14 +74,11 @@ def leaks(answer) -> None:
     ])  # fmt: skip
 
 
-@exercise("01.precision")
+@exercise("01.precision", must=True)
 def precision(answer) -> None:
     """quality(removed, dirt): precision and recall of a filter, from two sets."""
     removed, dirt = {1, 2, 3, 4, 5}, {4, 5, 6, 7, 8, 9, 10, 11}
-    value = call(answer, removed, dirt)
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise Wrong("Two numbers are asked for: return precision, recall.")
-    precision, recall = (float(v) for v in value)
+    precision, recall = two_numbers(call(answer, removed, dirt))
     right = 2 / 5, 2 / 8
     mistakes = {
         (2 / 8, 2 / 5): "These are the two, but the other way round: precision comes first.",
@@ -102,21 +99,26 @@ def precision(answer) -> None:
             raise Wrong(sentence)
     close(precision, right[0], "the precision")
     close(recall, right[1], "the recall")
-    close(call(answer, {1}, {1, 2})[1], 0.5, "the recall of another filter")
-    if tuple(call(answer, set(), {1})) != (1.0, 0.0):
+    close(two_numbers(call(answer, {1}, {1, 2}))[1], 0.5, "the recall of another filter")
+    if two_numbers(call(answer, set(), {1})) != [1.0, 0.0]:
         raise Wrong("A filter that removes nothing does nothing wrong: precision 1, recall 0.")
-    if tuple(call(answer, {1}, set())) != (0.0, 1.0):
+    if two_numbers(call(answer, {1}, set())) != [0.0, 1.0]:
         raise Wrong("Where there is no dirt, none can be missed: recall 1.")
+
+
+def two_numbers(value: object) -> list[float]:
+    """Precision and recall; Wrong for anything else."""
+    value = as_list(value)
+    if not isinstance(value, list) or len(value) != 2:
+        raise Wrong("Two numbers are asked for: return precision, recall.")
+    return [number(value[0], "the precision"), number(value[1], "the recall")]
 
 
 @exercise("01.temperature")
 def temperature(answer) -> None:
     """mix(sizes, alpha): source -> share of the mixture, sizes to the power of alpha."""
     sizes = {"a": 1.0, "b": 4.0, "c": 16.0}
-    value = call(answer, sizes, 0.5)
-    if not isinstance(value, dict) or set(value) != set(sizes):
-        raise Wrong("A dictionary is asked for: each source of `sizes`, with its share.")
-    got = [float(value[name]) for name in sizes]
+    got = shares(answer, sizes, 0.5)
     mistakes = {
         (1, 2, 4): "The ratios are right, but shares sum to 1. Divide by their sum.",
         (1 / 21, 4 / 21, 16 / 21): "That is the mixture as it lies there. Where is alpha?",
@@ -135,4 +137,15 @@ def temperature(answer) -> None:
     for name, right in zip(sizes, (1 / 7, 2 / 7, 4 / 7), strict=True):
         close(got[list(sizes).index(name)], right, f"the share of {name}")
     for alpha, right in ((1.0, 16 / 21), (0.0, 1 / 3)):
-        close(call(answer, sizes, alpha)["c"], right, f"the share of c at alpha = {alpha:g}")
+        close(shares(answer, sizes, alpha)[2], right, f"the share of c at alpha = {alpha:g}")
+    close(
+        shares(answer, {"x": 9.0, "y": 1.0}, 0.5), [0.75, 0.25], "the mixture of two other sources"
+    )
+
+
+def shares(answer, sizes: dict[str, float], alpha: float) -> list[float]:
+    """The learner's shares in the order of `sizes`; Wrong for anything else."""
+    value = call(answer, sizes, alpha)
+    if not isinstance(value, dict) or set(value) != set(sizes):
+        raise Wrong("A dictionary is asked for: each source of `sizes`, with its share.")
+    return [number(value[name], f"the share of {name}") for name in sizes]

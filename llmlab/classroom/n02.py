@@ -3,8 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from llmlab.classroom import Wrong, call, exercise, same
+from llmlab.classroom.compare import number
 from llmlab.classroom.exercises import kind
 from llmlab.core.tokenizer import BPE, train_bpe
 
@@ -128,7 +130,7 @@ def longest(ids, merges) -> list[int]:
     return out
 
 
-@exercise("02.encode")
+@exercise("02.encode", must=True)
 def encode(answer) -> None:
     """encode(ids, merges): the ids of a word when the earliest merges go first."""
     made = []
@@ -188,11 +190,17 @@ def one_merge(ids) -> list[int]:
 KITCHEN = "stir the soup, stir the stew, then stir the rice: crème, soup and stew. "
 
 
+@cache
+def kitchen_bpe() -> BPE:
+    """A small encoding."""
+    return train_bpe(KITCHEN, 280)
+
+
 @exercise("02.dollars")
 def dollars(answer) -> None:
     """dollars(texts, encoding, price): what the texts' tokens cost."""
     texts, price = ["stir the soup", "crème and the stew, then rice"], 4.0
-    encoding = train_bpe(KITCHEN, 280).to_tiktoken()
+    encoding = kitchen_bpe().to_tiktoken()
     tokens = [len(encoding.encode_ordinary(text)) for text in texts]
     right = sum(tokens) * price / 1e6
     mistakes = {
@@ -225,14 +233,9 @@ def dollars(answer) -> None:
         raise Wrong("No texts at all cost nothing.")
     if not math.isclose(number(call(answer, texts, encoding, 8.0)), 2 * right, rel_tol=1e-6):
         raise Wrong("Right at one price, wrong at another. Does the answer use `price`?")
-
-
-def number(value: object) -> float:
-    """`value` as a number; Wrong when it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"The function should give back one number, and not {kind(value)}.") from None
+    in_bytes = number(call(answer, ["crème"], BPE(()).to_tiktoken(), 1e6))
+    if not math.isclose(in_bytes, 6, rel_tol=1e-6):
+        raise Wrong("Right for one encoding, wrong for another. Does the answer use `encoding`?")
 
 
 # --- 02.prompt ------------------------------------------------------------------------------
@@ -241,7 +244,7 @@ def number(value: object) -> float:
 @exercise("02.prompt")
 def prompt(answer) -> None:
     """prompt(text, bpe): <|user|>, the text, <|assistant|>, whatever the text says."""
-    bpe = train_bpe(KITCHEN, 280)
+    bpe = kitchen_bpe()
     fast, text = bpe.to_tiktoken(), "rice"
     end, user, assistant = (bpe.special(name) for name in bpe.specials)
     ids, whole = bpe.encode(text), f"<|user|>{text}<|assistant|>"

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llmlab.classroom import Wrong, call, close, exercise
+from llmlab.classroom.compare import as_list, number, recognise
 from llmlab.classroom.exercises import kind
 
 
@@ -76,23 +77,12 @@ def gradient(answer) -> None:
         "The rows are one place off. Ids count from 0.": right.roll(1, 0),
         "That is zero everywhere. Did anything arrive?": empty,
     }  # fmt: skip
-    recognise(got, right, mistakes)
-    close(got, right, "the gradient")
+    recognise(got, right, mistakes, "the gradient")
     close(
         ask(answer, torch.tensor([1, 1]), torch.tensor([[2.0], [0.5]]), 3),
         torch.tensor([[0.0], [2.5], [0.0]]),
         "for another text, the gradient",
     )
-
-
-def recognise(got: object, right: Tensor, mistakes: Mapping[str, Tensor]) -> None:
-    """Wrong with the sentence of the mistake that gives this tensor."""
-    if not isinstance(got, Tensor):
-        raise Wrong(f"The answer should be a tensor, and yours is {kind(got)}.")
-    for sentence, wrong in mistakes.items():
-        if got.shape == wrong.shape and torch.allclose(got.float(), wrong):
-            if not (got.shape == right.shape and torch.allclose(got.float(), right)):
-                raise Wrong(sentence)
 
 
 # --- A pair turned by its position ----------------------------------------------------------
@@ -105,11 +95,10 @@ def turned(pair: complex, angle: float) -> complex:
 
 def as_pair(value: object) -> complex:
     """Two numbers as one complex one; Wrong for anything else."""
-    if isinstance(value, Tensor):
-        value = value.tolist()
-    if not isinstance(value, tuple | list) or len(value) != 2:
+    value = as_list(value)
+    if not isinstance(value, list) or len(value) != 2:
         raise Wrong("The function should give back two numbers: the new x and the new y.")
-    return complex(float(value[0]), float(value[1]))
+    return complex(number(value[0], "the new x"), number(value[1], "the new y"))
 
 
 @exercise("03.rotate")
@@ -174,7 +163,7 @@ def order(scores: Tensor, i: int | None, n: int) -> list[int]:
     return [j for j in ranked if j != i][:n]
 
 
-@exercise("03.nearest")
+@exercise("03.nearest", must=True)
 def nearest(answer) -> None:
     """nearest(table, i, n): the n rows of the greatest cosine to row i, without it."""
     i, n = 4, 3
@@ -215,12 +204,13 @@ def nearest(answer) -> None:
 
 def numbers(value: object) -> list[int]:
     """A list of rows' numbers; Wrong for what is no such list."""
-    value = value.tolist() if isinstance(value, Tensor) else value
-    if not isinstance(value, tuple | list):
+    value = as_list(value)
+    if not isinstance(value, list):
         raise Wrong(f"The answer should be a list of rows' numbers, and yours is {kind(value)}.")
-    if not all(float(v).is_integer() for v in value):
+    rows = [number(row, "each entry") for row in value]
+    if not all(row.is_integer() for row in rows):
         raise Wrong("Those are cosines. The numbers of the rows are asked for.")
-    return [int(v) for v in value]
+    return [int(row) for row in rows]
 
 
 # --- Analogies ------------------------------------------------------------------------------
@@ -275,13 +265,15 @@ def analogy(answer) -> None:
         raise Wrong("Right for one question; for another, one of its own words comes back.")
     if got != best(unit @ (unit[a] - unit[b] + unit[c]), *three):
         raise Wrong("Right for one question, wrong for another. Does the answer use a, b and c?")
+    unit = F.normalize(NEAR, dim=1)
+    right = best(unit @ (unit[1] - unit[2] + unit[3]), 1, 2, 3)
+    if row_number(ask(answer, NEAR, 1, 2, 3)) != right:
+        raise Wrong("Right for one table, wrong for another. Does the answer use `table`?")
 
 
 def row_number(value: object) -> int:
     """The number of one row; Wrong for what is none."""
-    value = value.tolist() if isinstance(value, Tensor) else value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"One row's number is asked for, and yours is {kind(value)}.")
-    if not float(value).is_integer():
+    row = number(value, "the row")
+    if not row.is_integer():
         raise Wrong("That is a cosine. The number of the row is asked for.")
-    return int(value)
+    return int(row)

@@ -4,23 +4,9 @@ import torch
 from torch import Tensor
 
 from llmlab.classroom import Wrong, call, close, exercise
+from llmlab.classroom.compare import number, recognise
 from llmlab.core.model import attend
 from llmlab.core.optim import learning_rate
-
-
-def near(answer: object, other: object) -> bool:
-    """Whether an answer is this value, in shape and numbers."""
-    a, b = torch.as_tensor(answer), torch.as_tensor(other)
-    return a.shape == b.shape and torch.allclose(a.float(), b.float(), atol=1e-5)
-
-
-def compare(answer: object, right: object, mistakes: dict[str, object], what: str) -> None:
-    """Wrong with the sentence of the mistake that gives this answer, or with what differs."""
-    if isinstance(answer, Tensor | float | int):
-        for sentence, wrong in mistakes.items():
-            if near(answer, wrong) and not near(right, wrong):
-                raise Wrong(sentence)
-    close(answer, right, what, atol=1e-5)
 
 
 @exercise("04.rms_norm")
@@ -47,12 +33,14 @@ def rms_norm(answer) -> None:
         "That multiplies by the root mean square, where it should divide.": x
         * (mean + eps).sqrt() * weight,
     }  # fmt: skip
-    compare(call(answer, x, weight, eps), right, mistakes, "the answer")
+    recognise(call(answer, x, weight, eps), right, mistakes)
+    other = call(answer, torch.tensor([[1.0, 2.0, 2.0]]), torch.tensor([3.0, -6.0, 1.5]), 1.0)
+    close(other, torch.tensor([[1.5, -6.0, 1.5]]), "the answer for other numbers", atol=1e-5)
     zero = call(answer, torch.zeros(3, 2), weight, eps)
     close(zero, torch.zeros(3, 2), "the norm of zeros")
 
 
-@exercise("04.attention")
+@exercise("04.attention", must=True)
 def attention(answer) -> None:
     """attention(q, k, v): causal attention of one head, (T, hd) -> (T, hd)."""
     generator = torch.Generator().manual_seed(3)
@@ -87,7 +75,10 @@ def attention(answer) -> None:
         "Those are the weights. The values have yet to be mixed by them.": masked.softmax(-1),
         "The keys are mixed, and not the values.": masked.softmax(-1) @ k,
     }  # fmt: skip
-    compare(call(answer, q, k, v), right, mistakes, "the answer")
+    recognise(call(answer, q, k, v), right, mistakes)
+    q, k, v = (t[:3, :4].flip(0) for t in (q, k, v))
+    right = attend(*(t[None, None] for t in (q, k, v)), masked_bias(ahead[:3, :3]))[0, 0]
+    close(call(answer, q, k, v), right, "the answer for other numbers", atol=1e-5)
     first = call(answer, q[:1], k[:1], v[:1])
     close(first, v[:1], "the answer for a single place")
 
@@ -122,10 +113,13 @@ def rate(answer) -> None:
             "There is no level part: the fall begins too soon.":
             (steps - step) / steps if step > 19 else -1.0,
         }  # fmt: skip
-        value = call(answer, step, steps, warmup, cooldown)
-        compare(float(value), right, mistakes, f"the factor at {where}")
-    short = call(answer, 0, 1, 0.02, 0.5)
-    if not abs(float(short) - 1.0) < 1e-6:
+        value = number(call(answer, step, steps, warmup, cooldown), "the factor")
+        recognise(value, right, mistakes, f"the factor at {where}")
+    for step in (1, 46):
+        factor = number(call(answer, step, 50, 0.1, 0.3), "the factor")
+        if abs(factor - learning_rate(step, 50, 0.1, 0.3)) > 1e-6:
+            raise Wrong("Right for one run, wrong for another. Does it use all that it is given?")
+    if abs(number(call(answer, 0, 1, 0.02, 0.5), "the factor") - 1.0) > 1e-6:
         raise Wrong("A run of a single step has no time to rise or to fall; its factor is 1.")
 
 
@@ -150,7 +144,9 @@ def nucleus(answer) -> None:
         "That keeps what is itself at least p. The *sum* counts.": torch.zeros(5),
         "Those are truth values: which stay. Probabilities are asked for.": (right > 0).float(),
     }  # fmt: skip
-    compare(call(answer, probs, 0.6), right, mistakes, "the answer")
+    recognise(call(answer, probs, 0.6), right, mistakes)
     lone = call(answer, probs, 0.1)
     close(lone, torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0]), "the answer for a small p")
     close(call(answer, probs, 1.0), probs, "the answer for p = 1", atol=1e-5)
+    other = call(answer, torch.tensor([0.125, 0.25, 0.625]), 0.8)
+    close(other, torch.tensor([0.0, 2 / 7, 5 / 7]), "the answer for other probabilities", atol=1e-5)

@@ -5,16 +5,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from llmlab.classroom import Wrong, close, exercise, same
+from llmlab.classroom.compare import as_list, recognise
 from llmlab.classroom.n02 import known, watched
 from llmlab.classroom.n03 import ask
-from llmlab.classroom.n04 import compare
-
-
-def as_list(value: object) -> object:
-    """A tensor or a tuple as a list; anything else as it is."""
-    value = value.tolist() if isinstance(value, Tensor) else value
-    return list(value) if isinstance(value, tuple) else value
-
 
 # --- 05.conversation ------------------------------------------------------------------------
 
@@ -71,7 +64,7 @@ def conversation(answer) -> None:
 # --- 05.answer_mask -------------------------------------------------------------------------
 
 
-@exercise("05.answer_mask")
+@exercise("05.answer_mask", must=True)
 def answer_mask(answer) -> None:
     """answer_mask(ids, assistant, end): where the next id belongs to an answer."""
     ids = [1, 10, 11, 2, 20, 21, 3, 1, 12, 2, 22, 3]  # user 1, assistant 2, end 3
@@ -107,6 +100,8 @@ def answer_mask(answer) -> None:
     cut_off = as_list(watched(answer, [5, 10, 6, 20, 21], 6, 7))
     if cut_off != marks("..xx"):
         raise Wrong("Right for one talk, wrong for one whose last answer was cut off.")
+    if as_list(watched(answer, [5, 10, 6, 20, 7, 5, 11, 6, 21, 7], 6, 7)) != marks("..xx...xx"):
+        raise Wrong("Right for one talk, wrong for another. Does the answer use `end`?")
 
 
 def marks(text: str) -> list[bool]:
@@ -145,8 +140,8 @@ def asked_first(answer) -> None:
     if isinstance(got, list) and any(got.count(food) > 1 for food in got):
         raise Wrong("A food stands there twice. Which of the card's foods were asked for already?")
     same(got, ["garlic", "beef", "rice", "onions"], "the list")
-    whole = as_list(watched(answer, foods[:4], ["peas"], None))
-    same(whole, ["peas", "beef", "rice", "onions"], "the list without a number")
+    whole = as_list(watched(answer, foods[:5], ["peas"], None))
+    same(whole, ["peas", "beef", "rice", "onions", "garlic"], "the list without a number")
     short = as_list(watched(answer, ["corn", "dill"], ["dill"], 9))
     same(short, ["dill", "corn"], "the list of a short card")
 
@@ -162,7 +157,7 @@ def lora(answer) -> None:
         torch.randn(*shape, generator=generator) for shape in ((4, 6), (5, 6), (3, 6), (5, 3))
     )
     plain, thin = x @ weight.T, (x @ down.T) @ up.T  # (4, 5) each
-    compare(ask(answer, x, weight, down, up, 4.0), plain + 4 / 3 * thin, {
+    recognise(ask(answer, x, weight, down, up, 4.0), plain + 4 / 3 * thin, {
         "The correction is missing.": plain,
         "That is the correction alone. The matrix itself counts as well.": 4 / 3 * thin,
         "The correction is not weighed. Both alpha and the rank have a say.": plain + thin,
@@ -178,9 +173,9 @@ def lora(answer) -> None:
         "The correction is taken away, where it should be added.": plain - 4 / 3 * thin,
         "The correction is multiplied by what the matrix gives. It is added to it.":
         plain * 4 / 3 * thin,
-    }, "the answer")  # fmt: skip
-    one = ask(answer, x[:1], weight, down[:1], up[:, :1], 1.0)
-    close(one, x[:1] @ (weight + up[:, :1] @ down[:1]).T, "the answer for rank 1", atol=1e-5)
+    })  # fmt: skip
+    one = ask(answer, x[:1], 2 * weight, down[:1], up[:, :1], 1.0)
+    close(one, x[:1] @ (2 * weight + up[:, :1] @ down[:1]).T, "the answer for rank 1", atol=1e-5)
     with Noting() as noting:
         answer(x, weight, down, up, 4.0)
     if noting.shapes & {(5, 6), (6, 5)}:

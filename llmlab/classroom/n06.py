@@ -3,16 +3,15 @@
 import math
 
 import torch
-from torch import Tensor
 
 from llmlab.classroom import Wrong, call, close, exercise, same
+from llmlab.classroom.compare import number, recognise
 from llmlab.classroom.exercises import kind
-from llmlab.classroom.n04 import compare
 from llmlab.core.losses import bradley_terry_loss
 from llmlab.stages import preferences
 
 
-@exercise("06.preference_loss")
+@exercise("06.preference_loss", must=True)
 def preference_loss(answer) -> None:
     """preference_loss(chosen, rejected): mean surprise at the choices, two tensors (B,)."""
     chosen, rejected = torch.tensor([1.0, 0.2, -3.0]), torch.tensor([0.5, 1.4, -1.0])
@@ -40,7 +39,7 @@ def preference_loss(answer) -> None:
         (1 - gap).clamp(min=0).mean(),
         "The logarithm is to base 2. The series counts in nats.": right / math.log(2),
     }  # fmt: skip
-    compare(call(answer, chosen, rejected), right, mistakes, "the loss")
+    recognise(call(answer, chosen, rejected), right, mistakes, "the loss")
     far = call(answer, torch.tensor([-200.0, 50.0]), torch.tensor([200.0, -300.0]))
     if not math.isfinite(float(far)):
         raise Wrong(
@@ -73,7 +72,7 @@ def rows_of(found: object) -> list[list[float]]:
     for row in found:
         if not isinstance(row, list | tuple) or len(row) != 2:
             raise Wrong("Each entry is a pair: the mean forecast, and the share that came true.")
-    return [[float(v) for v in row] for row in found]
+    return [[number(value, "each part of a pair") for value in row] for row in found]
 
 
 def tell_calibration(got: list, right: list, p: list, won: list) -> None:
@@ -124,12 +123,7 @@ def more_wins(answer) -> None:
         "That compares the totals. Each comparison is one of its own.": sum(chosen)
         / sum((*chosen, *rejected)),
     }  # fmt: skip
-    got = call(answer, chosen, rejected)
-    if isinstance(got, Tensor | float | int):
-        for sentence, wrong in mistakes.items():
-            if abs(float(got) - wrong) < 1e-6:
-                raise Wrong(sentence)
-    close(got, 4 / 5, "the share")
+    recognise(call(answer, chosen, rejected), 4 / 5, mistakes, "the share")
     reverse = call(answer, rejected, chosen)
     close(reverse, 1 / 5, "the share where chosen and rejected are exchanged")
     close(call(answer, [1.5, 2.5], [1.25, 2.0]), 1.0, "the share of a measure with decimals")

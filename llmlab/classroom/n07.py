@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from llmlab.classroom import Wrong, call, close, exercise, verdict
-from llmlab.classroom.exercises import RIGHT
-from llmlab.classroom.n04 import compare
+from llmlab.classroom.compare import number, recognise
+from llmlab.classroom.exercises import RIGHT, kind
 from llmlab.core.losses import ppo_loss
 from llmlab.kitchen import FOODS, Request, judge, read_answer
 
@@ -47,12 +47,12 @@ def reinforce(answer) -> None:
         "Each push is weighed by the probability of its word. That it was drawn says so already.":
         ((rewards * probs[drawn])[:, None] * pushes).mean(0),
     }  # fmt: skip
-    compare(call(answer, probs, drawn, rewards), right, mistakes, "the answer")
+    recognise(call(answer, probs, drawn, rewards), right, mistakes)
     one = call(answer, torch.tensor([0.9, 0.1]), torch.tensor([1]), torch.tensor([2.0]))
     close(one, torch.tensor([-1.8, 1.8]), "the answer for a single draw", atol=1e-5)
 
 
-@exercise("07.clipped")
+@exercise("07.clipped", must=True)
 def clipped(answer) -> None:
     """clipped(logp, old_logp, advantage, mask, clip): PPO's loss, a number."""
     ratios = torch.tensor([[1.1, 1.5, 0.5, 1.0], [0.6, 1.6, 0.9, 1.3]])  # each case of the clip
@@ -96,10 +96,11 @@ def clipped(answer) -> None:
         "The gain itself was clipped. It is the ratio that is held.": loss(
             torch.minimum(ratios * advantage, (ratios * advantage).clamp(1 - clip, 1 + clip))),
     }  # fmt: skip
-    result = call(answer, logp, old, advantage, mask, clip)
-    compare(result, right, mistakes, "the loss")
+    recognise(call(answer, logp, old, advantage, mask, clip), right, mistakes, "the loss")
     wide = call(answer, logp, old, advantage, mask, 0.9)
     close(wide, ppo_loss(logp, old, advantage, mask, 0.9), "the loss for clip = 0.9", atol=1e-5)
+    other = [old[:1], logp[:1], advantage[1:], mask[1:]]
+    close(call(answer, *other, clip), ppo_loss(*other, clip), "the loss of others", atol=1e-5)
 
 
 def once_share(request: str, answer: str) -> float:
@@ -118,7 +119,7 @@ def nothing_twice(answer) -> None:
         "Rice Soup: rice, leek, parsley.": 1.0,
         "Zucchini: zucchini, zucchini, zucchini, zucchini.": 0.25,
     }
-    got = [float(call(answer, request, text)) for text in cases]
+    got = [number(call(answer, request, text), "the term") for text in cases]
     lists = [read_answer(text)[1] for text in cases]
 
     def all_equal(values) -> bool:
@@ -157,9 +158,9 @@ def nothing_twice(answer) -> None:
     close(got, list(cases.values()), "the term, for four answers")
     for items in random.Random(0).sample(lists, 2):
         text = f"A Dish: {', '.join(items * 2)}."
-        close(float(call(answer, request, text)), len(set(items)) / (2 * len(items)),
+        close(call(answer, request, text), len(set(items)) / (2 * len(items)),
               "the term for a list that comes twice")  # fmt: skip
-    close(float(call(answer, request, "Nothing: .")), 1.0, "the term for an empty list")
+    close(call(answer, request, "Nothing: ."), 1.0, "the term for an empty list")
 
 
 HUNTED = ((("zucchini", "rice"), 5), (("salmon",), 6), (("potatoes", "garlic", "carrots"), 7))
@@ -169,17 +170,16 @@ HUNTED = ((("zucchini", "rice"), 5), (("salmon",), 6), (("potatoes", "garlic", "
 def loophole(answer) -> None:
     """loophole(foods, number): an answer with full marks for asked and once that is not kept."""
     answers = []
-    for foods, number in HUNTED:
-        text = call(answer, list(foods), number)
+    for foods, count in HUNTED:
+        text = call(answer, list(foods), count)
         if not isinstance(text, str):
-            raise Wrong(f"An answer is a text, as the model would write it; yours is a "
-                        f"{type(text).__name__}.")  # fmt: skip
+            raise Wrong(f"An answer is a text, as the model would write it; yours is {kind(text)}.")
         answers.append(text)
     if len(set(answers)) == 1:
         raise Wrong("That is the same answer for every request. It cannot use what was asked.")
-    for (foods, number), text in zip(HUNTED, answers, strict=True):
-        score = judge(Request(tuple(FOODS[name] for name in foods), number=number), text)
-        named = f"For {' and '.join(foods)}, {number} ingredients:"
+    for (foods, count), text in zip(HUNTED, answers, strict=True):
+        score = judge(Request(tuple(FOODS[name] for name in foods), number=count), text)
+        named = f"For {' and '.join(foods)}, {count} ingredients:"
         if score.kept:
             raise Wrong(f"{named} a good answer. It keeps every rule, also those that are not paid "
                         "for. Which rule does this reward not read?")  # fmt: skip

@@ -2,21 +2,17 @@
 
 import random
 from dataclasses import replace
+from functools import cache
 from statistics import mean
 
 from llmlab.classroom import Wrong, exercise
+from llmlab.classroom.compare import as_list, number
+from llmlab.classroom.exercises import kind
 from llmlab.classroom.n02 import watched
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.hub import _hf_name
 from llmlab.kitchen import FOODS, Request, Score
 from llmlab.stages.report import bootstrap
-
-
-def number(value: object, what: str) -> float:
-    """The learner's number; Wrong for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise Wrong(f"{what} should be a single number, and yours is a {type(value).__name__}.")
-    return float(value)
 
 
 def told(value: float, right: float, mistakes: dict[str, float], near: float = 1e-6) -> None:
@@ -95,13 +91,13 @@ def two_exams(n: int, seed: int, gain: float) -> tuple[list[float], list[float]]
     return before, [b + rng.gauss(gain, 0.3) for b in before]
 
 
-@exercise("08.difference", seconds=20)
+@exercise("08.difference", seconds=20, must=True)
 def difference(answer) -> None:
     """difference(before, after): the interval of 95 % of the mean difference, by the bootstrap."""
     for n, seed, gain in ((300, 1, 0.1), (500, 2, -0.2)):
         before, after = two_exams(n, seed, gain)
-        value = watched(answer, before, after)
-        if not hasattr(value, "__len__") or len(value) != 2:
+        value = as_list(watched(answer, before, after))
+        if not isinstance(value, list) or len(value) != 2:
             raise Wrong("An interval has two ends: give back (low, high).")
         low, high = (number(end, "Each end") for end in value)
         same_interval((low, high), before, after)
@@ -185,14 +181,20 @@ def grpo_flops(answer) -> None:
 @exercise("08.hf_name")
 def hf_name(answer) -> None:
     """hf_name(name): what transformers calls one of our parameters."""
-    config = ModelConfig(vocab_size=8, dim=4, n_layers=12, n_heads=1, n_kv_heads=1, head_dim=4,
-                         hidden_dim=4, max_seq_len=8)  # fmt: skip
-    for name in Transformer(config).state_dict():
+    for name in our_names():
         value, right = watched(answer, name), _hf_name(name)
         if not isinstance(value, str):
-            raise Wrong(f"A name is a text, and yours is a {type(value).__name__}.")
+            raise Wrong(f"A name is a text, and yours is {kind(value)}.")
         if value != right:
             raise Wrong(f"{name} becomes {value!r}: {why(name, value, right)}")
+
+
+@cache
+def our_names() -> list[str]:
+    """The names of all parameters of a model with twelve layers."""
+    config = ModelConfig(vocab_size=8, dim=4, n_layers=12, n_heads=1, n_kv_heads=1, head_dim=4,
+                         hidden_dim=4, max_seq_len=8)  # fmt: skip
+    return list(Transformer(config).state_dict())
 
 
 def why(name: str, value: str, right: str) -> str:

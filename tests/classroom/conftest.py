@@ -10,6 +10,32 @@ from llmlab.classroom.exercises import WRONG
 
 SOURCES = Path(__file__).parents[2] / "notebooks" / "src"
 
+# Contents of files that are no learner's progress.
+DAMAGED = [
+    "", "{", "[]", "3", "{}", '{"solved": 3}', '{"solved": [3]}', '{"solved": {"02.encode": 1}}',
+    '{"solved": [], "name": 3}', '{"solved": [], "tries": []}',
+    '{"solved": [], "tries": {"a": "b"}}', '{"solved": [], "tries": {"a": -1}}',
+    '{"solved": [], "tries": {"a": 1.5}}',
+    '{"solved": [], "tries": {"a": 1e9}}', '{"solved": [], "seconds": -1}',
+    '{"solved": [], "seconds": NaN}', '{"solved": [], "seconds": 1e999}',
+    '{"solved": [], "seconds": true}', '{"solved": [], "seconds": "12"}',
+    '{"solved": [], "seconds": 1' + "0" * 400 + "}", '{"solved": [], "last": null}',
+    "[" * 100_000, "\0" * 50, "\ud83c".encode("utf-8", "surrogatepass").decode("latin-1"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def in_class(monkeypatch, tmp_path):
+    """A learner's class: not strict, nothing solved."""
+    monkeypatch.delenv("LLMLAB_STRICT", raising=False)
+    monkeypatch.setenv("LLMLAB_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(params=DAMAGED)
+def damaged(request):
+    """The content of a file that is no learner's progress."""
+    return request.param
+
 
 @pytest.fixture
 def solution():

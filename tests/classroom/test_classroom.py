@@ -17,14 +17,9 @@ from nbclient import NotebookClient
 from llmlab.artifacts import LabError
 from llmlab.classroom import Wrong, call, check, close, exercise, same, verdict
 from llmlab.classroom.exercises import RIGHT, WRONG, names
-from llmlab.classroom.progress import note_solved, progress_file, progress_table, solved
+from llmlab.classroom.progress import progress_file, read
 
-
-@pytest.fixture(autouse=True)
-def in_class(monkeypatch, tmp_path):
-    """A learner's class: not strict, nothing solved."""
-    monkeypatch.delenv("LLMLAB_STRICT", raising=False)
-    monkeypatch.setenv("LLMLAB_RUNS", str(tmp_path / "runs"))
+pytestmark = pytest.mark.usefixtures("in_class")
 
 
 @exercise("97.double")
@@ -60,13 +55,13 @@ def line(capsys, name, answer) -> str:
 def test_right_is_told_and_kept(capsys):
     assert line(capsys, "97.mean", 2.5) == "✓ 97.mean is right."
     assert line(capsys, "97.double", lambda numbers: [2 * n for n in numbers]).startswith("✓")
-    assert json.loads(progress_file().read_text()) == {"solved": ["97.double", "97.mean"]}
+    assert read(progress_file()).solved == {"97.double", "97.mean"}
 
 
 def test_wrong_is_one_sentence_and_not_kept(capsys):
     assert line(capsys, "97.mean", 2.6) == "✗ The mean is too large."
     assert line(capsys, "97.direct", lambda n: 1) == "✗ That is not two."
-    assert not progress_file().exists()
+    assert read(progress_file()).solved == set()
 
 
 def stub(numbers):
@@ -212,12 +207,34 @@ def test_the_limit_leaves_the_alarm_as_it_was():
         signal.signal(signal.SIGALRM, theirs)
 
 
-def test_off_the_main_thread_a_check_works_without_a_limit():
+def test_off_the_main_thread_a_check_works_too():
+    def both():
+        results.extend(verdict("97.direct", answer)[0] for answer in (lambda n: 2, forever))
+
     results = []
-    answer = threading.Thread(target=lambda: results.append(verdict("97.direct", lambda n: 2)))
-    answer.start()
-    answer.join()
-    assert results[0][0] == RIGHT
+    thread = threading.Thread(target=both)
+    thread.start()
+    thread.join(timeout=20)
+    assert results == [RIGHT, WRONG]
+
+
+def printing(numbers):
+    print("  a\tb", end="")
+    return [2 * n for n in numbers]
+
+
+def test_what_an_answer_prints_stands_above_the_verdict(capsys):
+    check("97.double", printing)
+    assert capsys.readouterr().out == "  a     b  a    b\n✓ 97.double is right.\n"
+
+    def flood(numbers):
+        for _ in range(1000):
+            print("line", end="\r\n")
+
+    check("97.double", flood)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "line" and len(lines) < 800
+    assert lines[-2] == "… and 4,000 characters more." and lines[-1].startswith("✗")
 
 
 @pytest.mark.parametrize("answer", [2.6, ..., stub])
@@ -346,32 +363,6 @@ def test_same_says_what_differs(answer, right, said):
         same(answer, right)
     assert said in str(wrong.value)
     same(right, right)
-
-
-# --- Progress -------------------------------------------------------------------------------
-
-
-def test_progress_is_drawn_by_notebook():
-    note_solved("97.mean")
-    written = progress_file().stat().st_ino
-    note_solved("97.mean")
-    assert progress_file().stat().st_ino == written  # nothing new, nothing written
-    note_solved("97.gone")  # an exercise of an older edition
-    assert solved() == {"97.mean", "97.gone"}
-    table = progress_table(names())
-    assert f"Exercises solved: 1 of {len(names())}" in table
-    (row,) = [row for row in table.splitlines() if row.startswith("  97")]
-    assert "1 of 3" in row and "✓ mean" in row and "· double" in row and "gone" not in row
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"solved": 3}', '{"solved": [3]}'])
-def test_damaged_progress_is_said_and_does_not_stop_a_check(capsys, content):
-    progress_file().parent.mkdir(parents=True)
-    progress_file().write_text(content)
-    with pytest.raises(LabError, match="progress.json"):
-        progress_table(names())
-    assert line(capsys, "97.mean", 2.5).startswith("✓ 97.mean is right. (It could not be noted")
-    assert progress_file().read_text() == content
 
 
 # --- As a learner meets it ------------------------------------------------------------------
