@@ -433,6 +433,11 @@ assert sum(lines.values()) <= 400
 # **At full size** nothing here changes but the numbers: `llmlab.setup("full", minutes=60)` chooses
 # a larger shape, and the card measures your GPU.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("00")
+
 # %% [markdown]
 # **Further reading**: Kaplan et al. 2020, *Scaling Laws for Neural Language Models* (6·N·D);
 # Hoffmann et al. 2022, *Training Compute-Optimal Large Language Models* (20 tokens a parameter);

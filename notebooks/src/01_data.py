@@ -610,6 +610,11 @@ print(f"{list(batch.shape)}: rows, and one id more than the model reads, to have
 # **At full size** a profile names larger sources; every step stays the same. The pipeline as a
 # `datatrove` job, with HTML, languages and personal data: [01b](extra/01b_pipeline.ipynb).
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("01")
+
 # %% [markdown]
 # **Further reading**: Rae et al. 2021, *Scaling Language Models: Methods, Analysis & Insights from
 # Training Gopher*; Raffel et al. 2020, *Exploring the Limits of Transfer Learning* (C4); Lee et al.

@@ -619,6 +619,11 @@ print(f"{len(wild):,} strings, such as {ascii(wild[1])}, came back whole")
 # **At full size** the vocabulary grows; the algorithm does not. `python bench/bpe.py` times ours
 # beside libraries in Rust, which learn the same merges sooner.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("02")
+
 # %% [markdown]
 # **Further reading**: Sennrich et al. 2016, *Neural Machine Translation of Rare Words with Subword
 # Units*; Radford et al. 2019, *Language Models are Unsupervised Multitask Learners*, section 2.2;

@@ -663,6 +663,11 @@ check("03.analogy", analogy)
 #
 # **At full size** the table has more rows and columns, and is a smaller part of the whole.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("03")
+
 # %% [markdown]
 # **Further reading**: Mikolov et al. 2013, *Efficient Estimation of Word Representations in Vector
 # Space*; Linzen 2016, *Issues in Evaluating Semantic Spaces Using Word Analogies*; Press & Wolf

@@ -739,6 +739,11 @@ for minutes in (10, 60, 600):
 #
 # **At full size** the same cells run with `llmlab.setup("full", minutes=60)`.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("04")
+
 # %% [markdown]
 # **Further reading**: Vaswani et al. 2017, *Attention Is All You Need*; Touvron et al. 2023,
 # *LLaMA*; Su et al. 2021, *RoFormer* (RoPE); Shazeer 2020, *GLU Variants Improve Transformer*;

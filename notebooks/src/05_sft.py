@@ -539,6 +539,11 @@ for i in failed[:4]:
 #
 # **At full size** the same cells run with `llmlab.setup("full", minutes=60)`.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("05")
+
 # %% [markdown]
 # **Further reading**: Wei et al. 2022, *Finetuned Language Models Are Zero-Shot Learners*; Ouyang
 # et al. 2022, *Training language models to follow instructions with human feedback*; Zhou et al.

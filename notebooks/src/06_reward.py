@@ -618,6 +618,11 @@ for i in range(3):
 #
 # **At full size** the same cells run with `llmlab.setup("full", minutes=60)`.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("06")
+
 # %% [markdown]
 # **Further reading**: Bradley & Terry 1952, *Rank Analysis of Incomplete Block Designs*; Christiano
 # et al. 2017, *Deep Reinforcement Learning from Human Preferences*; Stiennon et al. 2020, *Learning

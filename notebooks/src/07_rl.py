@@ -735,6 +735,11 @@ if "last" in line:
 #
 # **At full size** the same cells run with `llmlab.setup("full", minutes=60)`.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("07")
+
 # %% [markdown]
 # **Further reading**: Williams 1992, *Simple Statistical Gradient-Following Algorithms*
 # (REINFORCE); Schulman et al. 2016, *Generalized Advantage Estimation*, and 2017, *Proximal Policy

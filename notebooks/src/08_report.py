@@ -450,6 +450,11 @@ if theirs:
 # **At full size** the same cells run with `llmlab.setup("full", minutes=60)`: another model and
 # other judges, the same intervals.
 
+# %%
+from llmlab.classroom import show_progress
+
+show_progress("08")
+
 # %% [markdown]
 # **Further reading**: Mitchell et al. 2019, *Model Cards for Model Reporting*; Wilson 1927,
 # *Probable Inference, the Law of Succession, and Statistical Inference*; Efron 1979, *Bootstrap
