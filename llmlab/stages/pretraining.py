@@ -104,8 +104,11 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
     return loop.Job(model, tokenizer, optimizer, path, meta=meta)
 
 
-def train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False) -> None:
-    """The pretraining loop: read rows, score every next id, step.
+def train(
+    lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False, most=math.inf
+) -> None:
+    """The pretraining loop: read rows, score every next id, step.  most: no more steps than this,
+    however many fit the budget.
 
     Text that is read more than four times is worth less each time (Muennighoff et al. 2023), and
     a small model begins to recite it: dropout holds against that.
@@ -126,7 +129,7 @@ def train(lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots
             artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "pretraining", one_step, job)
+        job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
     tokens = job.steps * profile.pretraining_batch * profile.seq_len
     rate = loop.DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0
     keep = keep_snapshot if snapshots else None
