@@ -152,6 +152,18 @@ def tame_memory() -> None:
             libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
+def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many cores this process may use: those it is bound to, and no more than the container
+    that it may run in has time for, which torch does not ask."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    time_for = math.inf
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # no such version of groups; "max"
+            quota, period = map(int, " ".join((groups / n).read_text() for n in names).split())
+            time_for = quota / period if quota > 0 else math.inf
+    return max(1, math.ceil(min(bound or 1, time_for)))
+
+
 @dataclass
 class Lab:
     """One learner's set-up: what every stage takes.
@@ -293,6 +305,7 @@ def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
         raise LabError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
     chosen = toy(PROFILES[name]) if shrunk else PROFILES[name]
     tame_memory()
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
     device, dtype = pick_device()
     if name == "full" and device == "cpu" and not shrunk:
         raise LabError(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,8 @@ from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab, pack_tokenizer
 
 SAVE_EVERY = 30.0  # seconds
+FEW = 40  # steps that hardly show what a loop does
+BUSY = 0.6  # the share of its own time that a thread at work gets, where others want it too
 DROPOUT = 0.1  # the rate, where a run would else learn by heart
 
 
@@ -159,25 +162,37 @@ def model_tensors(model: Transformer) -> dict[str, torch.Tensor]:
 
 
 def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -> int:
-    """How many steps fit the stage's budget: a few are timed, then everything is put back."""
+    """How many steps fit the stage's budget: a few are timed, then everything is put back.
+
+    Where they are few, or other programs took most of the time, this is said.
+    """
     limit = lab.steps or lab.profile.max_steps
     if limit:
         return limit
     before = {k: v.clone() for k, v in job.tensors().items()}
     state, t = {k: v.clone() for k, v in job.optimizer.state.items()}, job.optimizer.t
-    times = []
+    budget, times, own = lab.seconds(stage), [], time.thread_time()
     try:
         for step in range(7):
             start = time.perf_counter()
             one_step(step)
             times.append(time.perf_counter() - start)
+            if step > 1 and sum(times) > budget / 10:
+                break  # a slow machine: its budget is for training
     finally:  # also where it is interrupted: the same call then begins from the same weights
         job.model.load_state_dict(_named(before, "model."), strict=False)
         if job.extra is not None:
             job.extra.load_state_dict(_named(before, "extra."))
         job.optimizer.state, job.optimizer.t = state, t
-    spare = lab.seconds(stage) - sum(times)
-    return max(10, int(0.95 * spare / sorted(times[2:])[2]))
+    share = (time.thread_time() - own) / sum(times) if lab.device == "cpu" else 1.0
+    steps = max(10, int(0.95 * (budget - sum(times)) / median(times[2:])))
+    if steps < FEW or share < BUSY:
+        busy = f", for other programs take {1 - share:.0%} of its time" if share < BUSY else ""
+        print(
+            f"{stage}: {steps} steps fit into {budget:.0f} s on this machine{busy}. They may "
+            "show less than the text says; more time helps: llmlab.setup(minutes=5)."
+        )
+    return steps
 
 
 def run(
