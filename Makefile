@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 
-.PHONY: setup lab dev check test run notebooks
+.PHONY: setup lab dev check test test-all bundle run notebooks
 
 setup:
 	$(PYTHON) -m llmlab setup
@@ -14,10 +14,15 @@ dev:
 check: dev
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
-	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser
+	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser --ignore=tests/slow
 test: check
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 	$(VENV_PYTHON) -m pytest tests/browser
+test-all: test
+	$(VENV_PYTHON) -m pytest tests/slow
+# For other machines: make bundle FOR="--python 3.12 --platform windows --out E:/"
+bundle: setup
+	$(VENV_PYTHON) -m llmlab bundle $(FOR)
 run: setup
 	$(VENV_PYTHON) notebooks/build.py --html --out runs/html
 notebooks: setup

@@ -159,7 +159,8 @@ def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
     time_for = math.inf
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         with contextlib.suppress(OSError, ValueError):  # no such version of groups; "max"
-            quota, period = map(int, " ".join((groups / n).read_text() for n in names).split())
+            text = " ".join((groups / name).read_text("utf-8") for name in names)
+            quota, period = map(int, text.split())
             time_for = quota / period if quota > 0 else math.inf
     return max(1, math.ceil(min(bound or 1, time_for)))
 
