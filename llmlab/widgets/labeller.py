@@ -25,7 +25,7 @@ class Labeller(Box):
         if not texts:
             raise ValueError("There is no page to label.")
         self._texts, self._path = list(texts), path
-        self._kept = artifacts.read_json(path) if path and path.exists() else {}
+        self._kept = self._read()
         self._page, self._words = widgets.HTML(), widgets.HTML()
         self._buttons = {
             WORTH: button(f"✓ {WORTH}", lambda: self.label(True)),
@@ -47,10 +47,16 @@ class Labeller(Box):
 
     def label(self, worth: bool) -> None:
         """Give the page in view its label, keep it, go on to the next page."""
-        self._kept[artifacts.text_hash(self._texts[self.place])] = worth
+        given = {artifacts.text_hash(self._texts[self.place]): worth}
+        kept = {**self._kept, **self._read(), **given}
         if self._path:
-            artifacts.write_json(self._path, self._kept)
+            artifacts.write_json(self._path, kept)  # first the disk, then the next page
+        self._kept = kept
         self._go(self.place + 1)
+
+    def _read(self) -> dict[str, bool]:
+        """What the file holds by now: another notebook may have added to it."""
+        return artifacts.read_json(self._path) if self._path and self._path.exists() else {}
 
     def _go(self, place: int) -> None:
         """Show another page; after the last one comes the first."""
