@@ -392,6 +392,7 @@ def keep(step, rollouts):
         seen[step] = rollouts[:24]
 
 
+model = rl.unfreeze(before)  # so that the cell, stopped and run again, goes on
 job = rl.grpo(
     replace(lab, minutes=0.75), model, tokenizer, on_rollouts=keep,
     on_step=lambda r: curve.add("yours", r["step"], r["kept"]),

@@ -3,10 +3,12 @@
 Pretraining's own loop: tests/stages/test_reliability.py.  `ChatPanel`: its own tests.
 """
 
+import ast
 import json
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from tests.stages import test_reliability as reliability
 from tests.stages.test_reliability import kept, step_on_disk, toy
 from tests.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = artifacts.data_dir() / "house" / "recipes.json"
 LOOPS = ("pretraining", *lives.LOOPS)
 
@@ -108,6 +111,23 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
         loop.calibrate(made, "pretraining", one_step, job)
     assert all(torch.equal(t, before[name]) for name, t in loop.model_tensors(model).items())
     assert optimizer.state == {} and optimizer.t == 0 and not made.path("base").exists()
+
+
+def test_each_cell_that_trains_makes_its_model_itself():
+    """Else a cell that was stopped would begin, when it is run again, from other weights."""
+    found = 0
+    for source in sorted((ROOT / "notebooks" / "src").glob("*.py")):
+        for cell in source.read_text("utf-8").split("\n# %%"):
+            if cell.lstrip().startswith("[markdown]"):
+                continue
+            nodes = list(ast.walk(ast.parse(cell.partition("\n")[2])))
+            made = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            for call in nodes:
+                name = call.func.attr if isinstance(getattr(call, "func", 0), ast.Attribute) else ""
+                if name in ("tune", "dpo", "grpo", "ppo", "train") and len(call.args) > 1:
+                    found += 1
+                    assert call.args[1].id in made, f"{source.stem}: {ast.unparse(call)}"
+    assert found >= 8
 
 
 # --- Commands -------------------------------------------------------------------------------
