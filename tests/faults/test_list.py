@@ -18,7 +18,7 @@ FAULTS = {
     "kill -9 of a fetch": "test_sources.py::a_killed_fetch_is_never_taken",
     "Ctrl-C in pretraining": "stages/test_reliability.py::an_interrupted_run_saves_and_goes_on",
     "Ctrl-C in every other loop": "faults/test_interrupts.py::a_loop_that_is_stopped_says_so",
-    "Ctrl-C in a notebook's cell": "faults/test_interrupts.py::each_cell_that_trains_makes_its_model",
+    "Ctrl-C in a notebook's cell": "faults/test_interrupts.py::each_cell_that_trains_makes_its",
     "Ctrl-C twice": "faults/test_interrupts.py::who_presses_twice_loses_only",
     "Ctrl-C while the budget is measured": "faults/test_interrupts.py::a_stop_while_the_budget",
     "Ctrl-C in a command": "faults/test_interrupts.py::the_command_that_pretrains_ends_with_130",
