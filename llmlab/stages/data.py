@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from llmlab import artifacts, kitchen
+from llmlab.artifacts import LabError
 from llmlab.sources import source_path
 
 END = "<|end|>"
@@ -325,7 +326,15 @@ class Mixture:
         return torch.tensor(flat, dtype=torch.int32)
 
     def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
-        """Rows for a step: (batch, seq_len + 1) ids, each shard's rows in random order."""
+        """Rows for a step: (batch, seq_len + 1) ids, each shard's rows in random order.
+
+        LabError where a step asks for more than a shard holds.
+        """
+        if batch * (seq_len + 1) > self.SHARD:
+            raise LabError(
+                f"A step of {batch:,} rows of {seq_len + 1:,} ids is more than the {self.SHARD:,} "
+                "that are made at a time. Nothing was trained: choose a smaller pretraining_batch."
+            )
         per_shard = self.SHARD // (seq_len + 1) // batch  # batches in a shard
         k, i = divmod(step, per_shard)
         if self._shard is None or self._shard[0] != (k, batch, seq_len):

@@ -18,11 +18,13 @@ from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import report, sft
+from llmlab.stages import pretraining, report, sft
+from llmlab.stages.data import Mixture
 from llmlab.stages.pretraining import sample_text
 from llmlab.widgets.chat_panel import ChatPanel
 from llmlab.widgets.next_token import NextToken
 from tests.faults.said import clear, unharmed
+from tests.stages.test_reliability import house, toy
 
 TOKENIZER = BPE(())
 SHAPE = ModelConfig(vocab_size=259, dim=16, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=8,
@@ -106,6 +108,17 @@ def test_runs_inside_a_file_are_refused_before_the_work(tmp_path, monkeypatch, c
     with unharmed(tmp_path), pytest.raises(LabError, match="sft.safetensors could not be") as error:
         sft.loop.run(job, lambda step: pytest.fail("a step was made"))
     clear(str(error.value))
+
+
+def test_a_step_of_more_ids_than_are_made_at_a_time_is_refused(tmp_path):
+    made = replace(toy(tmp_path), steps=2)
+    made.profile = replace(made.profile, pretraining_batch=4000, seq_len=256)
+    rows = Mixture(house(), TOKENIZER.to_tiktoken(), {"recipes": 1}, seed=1)
+    job = pretraining.new_job(made, made.build(), TOKENIZER, made.path("base"), "house")
+    with pytest.raises(LabError, match="A step of 4,000 rows of 257 ids is more than") as error:
+        pretraining.train(made, job, rows)
+    clear(str(error.value))
+    assert not made.path("base").exists()
 
 
 # --- Commands -------------------------------------------------------------------------------
