@@ -19,7 +19,8 @@ function nameSliders(box) {
   }
 }
 
-function render({ el }) {
+function render({ model, el }) {
+  el.append(node("style", {}, model.get("css")));
   let frame = 0;
   let watch = null;
   const begin = () => {

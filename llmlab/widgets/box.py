@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import anywidget
 import ipywidgets as widgets
+import traitlets
 
 from llmlab.widgets.page import script
 
@@ -13,13 +14,13 @@ FIT = "calc(100% - 4px)"  # all the width there is: ipywidgets leaves 2 pixels o
 class Box(widgets.VBox):
     """Keys pressed in it are its own, and each slider has a name: ipywidgets sees to neither.
 
-    name: its class on the page; style: CSS for the page, beyond what ipywidgets can say.
+    name: its class on the page; css: more of its look than ipywidgets can say.
     """
 
     _ipython_display_ = None  # that of ipywidgets 7 would leave out a static picture
 
-    def __init__(self, name: str, children: Sequence[widgets.Widget], style: str = ""):
-        super().__init__([*children, Manners(style)])
+    def __init__(self, name: str, children: Sequence[widgets.Widget], css: str = ""):
+        super().__init__([*children, Manners(css=css, layout={"display": "none"})])
         self.add_class(name)
 
 
@@ -28,5 +29,4 @@ class Manners(anywidget.AnyWidget):
 
     _esm = script(__file__)
 
-    def __init__(self, style: str):
-        super().__init__(layout=widgets.Layout(display="none"), _css=style)
+    css = traitlets.Unicode().tag(sync=True)

@@ -12,9 +12,9 @@ const STYLE = `
 .ll-clean button:disabled { opacity: 0.5; cursor: default; }
 .ll-clean :is(button, .ll-list, .ll-text):focus-visible {
   outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.ll-clean .ll-step { display: grid; grid-template-columns: 1.6em minmax(7em, 14em) 1fr 4.5em 5em;
-  gap: 8px; align-items: center; width: 100%; text-align: left; padding: 3px 8px;
-  box-sizing: border-box;
+.ll-clean .ll-step { display: grid; gap: 8px; align-items: center;
+  grid-template-columns: 1.6em minmax(7em, 1fr) minmax(3em, 3fr) 4.5em 5em;
+  width: 100%; text-align: left; padding: 3px 8px; box-sizing: border-box;
   border: 1px solid transparent; border-left: 4px solid transparent; background: none; }
 .ll-clean button.ll-step:hover:not([aria-pressed=true]) {
   border-color: var(--jp-border-color1, #999); }

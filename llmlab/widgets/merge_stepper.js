@@ -53,6 +53,7 @@ const STYLE = `
 .ll-merges table { border-collapse: collapse; font: 13px/1.4 sans-serif; margin: 0; }
 .ll-merges th, .ll-merges td { padding: 2px 8px 2px 0; text-align: left; white-space: nowrap;
   color: inherit; background: none; border: none; }
+.ll-merges td:last-child { white-space: normal; }
 .ll-merges th { font-size: 12px; font-weight: normal; }
 .ll-merges tr.ll-best { font-weight: bold; }
 .ll-merges .ll-length { display: inline-block; height: 9px; margin-right: 6px; min-width: 1px;

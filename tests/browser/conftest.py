@@ -126,6 +126,7 @@ class Jupyter:
     def choose_notebook(self, name: str):
         """A window on JupyterLab, where a notebook in the list of files was clicked twice."""
         page = self.open_page("/lab?reset")
+        page.set_default_timeout(60_000)
         page.locator(f".jp-DirListing-item[title*='{name}']").dblclick()
         self.connect(page)
         return page
