@@ -254,6 +254,12 @@ def test_pip_is_given_the_wheels_and_no_index(unpacked, tmp_path):
     assert {"soup.py", "spoon.py"} <= names(target)
 
 
+def test_a_text_is_taken_from_the_wheels_beside_the_package(unpacked, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "PACKAGE", unpacked / "llmlab")
+    (source,) = sources.usual()
+    assert sources.wheel(source, tmp_path, pytest.fail) == unpacked / "wheels" / source.wheel
+
+
 def flip(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))

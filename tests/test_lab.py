@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from llmlab.lab import cores
+from llmlab.lab import cores, setup
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 GROUPS = {  # what the system writes -> how many cores a container has time for
@@ -32,11 +32,13 @@ def test_no_more_threads_than_a_container_has_time_for(case, tmp_path):
     assert cores(tmp_path) == expected
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to bind a process here")
-def test_a_process_that_is_bound_to_one_core_has_one_thread(tmp_path):
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    code += f"import llmlab; print(llmlab.setup(runs_dir={str(tmp_path)!r}).card())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def test_the_threads_are_no_more_than_the_cores(tmp_path):
+    code = f"""if True:
+        from llmlab import lab
+        lab.cores = lambda: 1
+        print(lab.setup(runs_dir={str(tmp_path)!r}).card())"""
+    env = os.environ | {"OMP_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert ", 1 threads, " in done.stdout, done.stderr
 
 
@@ -49,3 +51,10 @@ def test_threads_that_wait_leave_their_core_to_others():
     if "OMP_WAIT_POLICY" not in said:
         pytest.skip("this torch has threads of another library than OpenMP")
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in said
+
+
+@pytest.mark.parametrize("profile", ["class", "class-toy"])
+def test_a_profile_that_begins_anywhere_has_ids_for_the_tokenizer(profile, tmp_path):
+    """So that each notebook runs alone, in toy too."""
+    made = setup(profile, runs_dir=tmp_path)
+    assert made.tokenizer().vocab_size == made.profile.model.vocab_size
