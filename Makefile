@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 
-.PHONY: setup lab dev check test test-all bundle run notebooks
+.PHONY: student setup lab dev check test test-all bundle run notebooks
 
 setup:
 	$(PYTHON) -m llmlab setup
@@ -23,6 +23,10 @@ test-all: test
 # For other machines: make bundle FOR="--python 3.12 --platform windows --out E:/"
 bundle: setup
 	$(VENV_PYTHON) -m llmlab bundle $(FOR)
+# Into another folder: make student DIR=E:/class
+DIR ?= runs/student
+student: setup
+	$(VENV_PYTHON) -m llmlab student $(DIR)
 run: setup
 	$(VENV_PYTHON) notebooks/build.py --html --out runs/html
 notebooks: setup
