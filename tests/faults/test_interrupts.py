@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from llmlab import artifacts, cli, lab
+from llmlab.artifacts import write_json
 from llmlab.stages import data, loop, pretraining
+from llmlab.stages.tokenization import first_merges
 from llmlab.studies import run_study, study
 from tests.faults import lives
 from tests.faults.said import clear, unharmed
@@ -173,17 +175,17 @@ def test_the_command_that_runs_stages_does_not_go_on_to_the_next(
 ):
     """Half a base is neither measured nor reported as a whole one."""
     monkeypatch.setattr(pretraining, "load_corpus", reliability.house)
-    artifacts.write_json(tmp_path / "class-toy" / "tokenizer.json", lab.pack_tokenizer(
-        pretraining.train_bpe(TEXT.read_text("utf-8"), 512)))  # fmt: skip
+    made = lab.setup("class-toy", runs_dir=tmp_path)
+    tokenizer = first_merges(made.tokenizer(), made.profile.model.vocab_size)
+    write_json(made.runs / "tokenizer.json", lab.pack_tokenizer(tokenizer))
     stop_at(2)
-    before = (tmp_path / "class-toy" / "tokenizer.json").read_bytes()
+    before = (made.runs / "tokenizer.json").read_bytes()
     run = ["run", "pretraining", "sft", "--toy", "--runs-dir", str(tmp_path)]
     assert cli.main(run) == 130
     shown = capsys.readouterr()
     assert clear(shown.err.splitlines()[-1]) == "Stopped."
     assert "Stopped after step 2 of 4; run it again to go on from there." in shown.out
     assert "sft" not in shown.out.partition("Stopped")[2]
-    made = lab.setup("class-toy", runs_dir=tmp_path)
     assert step_on_disk(made) == 2 and not (made.runs / "report.json").exists()
     assert (made.runs / "tokenizer.json").read_bytes() == before
 
