@@ -105,7 +105,7 @@ PROFILES = {p.name: p for p in (CLASS, SLOW, FULL)}
 def toy(profile: Profile) -> Profile:
     """A profile shrunk to seconds, for tests of code paths; its figures mean nothing."""
     model = replace(profile.model, dim=32, n_layers=2, n_heads=2, n_kv_heads=2, head_dim=16,
-                    hidden_dim=64, vocab_size=512)  # fmt: skip
+                    hidden_dim=64)  # fmt: skip
     return replace(
         profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
         seq_len=64, pretraining_batch=4, sft_batch=8, reward_requests=12, reward_batch=16,
