@@ -15,7 +15,7 @@ MAX_POINTS = 600  # of one curve that travel to the page: about one for each pix
 MIN_SECONDS = 0.2  # between two messages to the page
 
 WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 34, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 24, 34, 44  # the last number of the axis needs room
 # Told apart by colour-blind readers, at least 3:1 on white and on #111; the dashes tell as well.
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#c266a0", "#9a7d00")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")
