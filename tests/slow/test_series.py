@@ -65,6 +65,7 @@ SHOWN = {
 }
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 WIDTHS, HEIGHT = (1280, 800), 1100
+LIMIT = 900  # seconds for a notebook, on a machine that is busy with other things too
 TABS = 30  # at most, until the part of a widget that is meant has the focus
 
 # Numbers of the cells that show a live widget.
@@ -210,7 +211,7 @@ def test_a_notebook_as_a_student_sees_it(jupyter, chosen, pictures, name):
 
 def run_all(jupyter, page) -> None:
     """Run all cells."""
-    jupyter.run_all(page, timeout_s=400)
+    jupyter.run_all(page, timeout_s=LIMIT)
     went_well(jupyter, page)
 
 
@@ -240,7 +241,7 @@ def restart_and_run_all(jupyter, page) -> None:
     """As Kernel > Restart Kernel and Run All Cells does it."""
     page.evaluate(RESTART)
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    jupyter.wait(page, timeout_s=400)
+    jupyter.wait(page, timeout_s=LIMIT)
     went_well(jupyter, page)
 
 
