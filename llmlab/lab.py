@@ -141,7 +141,9 @@ def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
 
 def tame_memory() -> None:
     """Tell glibc to keep freed memory: a training step asks for the same blocks again and again,
-    and fresh pages from the system cost more than the arithmetic at these sizes.
+    and fresh pages from the system cost more than the arithmetic at these sizes.  Not so blocks
+    of 256 MiB and more, which no step asks for: a cell that is run again would find the old one
+    in pieces and take another.
 
     And tell oneDNN, which compiles a kernel for every shape that it meets, to keep 64 of them and
     not its 1,024: where batches differ in length, those alone would take gigabytes."""
@@ -150,7 +152,7 @@ def tame_memory() -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD
             libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 

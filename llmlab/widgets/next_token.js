@@ -3,6 +3,7 @@
 
 const STYLE = `
 .ll-next { padding: 6px; font: 13px/1.5 sans-serif; max-width: 900px;
+  container-type: inline-size;
   background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
 .ll-next textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
   padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
@@ -55,6 +56,12 @@ const STYLE = `
 .ll-next .ll-length { position: absolute; left: 0; box-sizing: border-box; height: 15px; }
 .ll-next .ll-now { background: #1f83c4; height: 11px; top: 2px; }
 .ll-next .ll-own { border: 1px solid currentColor; border-left: none; }
+/* With little room, what is said of a token stands below it. */
+@container (max-width: 500px) {
+  .ll-next .ll-row { gap: 0 6px; padding: 1px 2px;
+    grid-template-columns: minmax(70px, 110px) minmax(30px, 1fr) 50px 50px; }
+  .ll-next .ll-why { grid-column: 1 / -1; }
+}
 .ll-next :is(textarea, button, input):focus-visible {
   outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 `;

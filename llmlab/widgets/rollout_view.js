@@ -9,9 +9,9 @@ const STYLE = `
   background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
 .ll-rollouts h5 { margin: 2px 0 6px; font: bold 13px sans-serif; color: inherit; }
 .ll-rollouts .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; }
-.ll-rollouts .ll-bar label { display: flex; gap: 6px; align-items: center; }
+.ll-rollouts .ll-bar label { display: flex; flex-wrap: wrap; gap: 2px 6px; align-items: center; }
 .ll-rollouts input[type="range"] { width: 200px; }
-.ll-rollouts .ll-step { min-width: 17em; font-variant-numeric: tabular-nums; }
+.ll-rollouts .ll-step { min-width: min(17em, 100%); font-variant-numeric: tabular-nums; }
 .ll-rollouts fieldset { display: flex; gap: 12px; border: none; margin: 0; padding: 0; }
 .ll-rollouts .ll-legend { margin: 4px 0; font-size: 12px; }
 .ll-rollouts .ll-list { max-height: 460px; overflow: auto; padding: 2px 6px; position: relative;

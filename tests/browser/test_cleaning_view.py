@@ -97,7 +97,7 @@ def test_arrows_walk_through_pages_of_documents(page):
     wait_for_text(page, "number 588.")
 
 
-def test_documents_come_within_100_ms(page):
+def test_documents_come_within_100_ms(page, in_time_ms):
     times = page.evaluate(
         """async () => {
           const next = document.querySelector('.ll-clean [aria-label="next document"]');
@@ -113,7 +113,7 @@ def test_documents_come_within_100_ms(page):
         }"""
     )
     print(f"document after {times[4]:.0f} ms, {times[0]:.0f} to {times[-1]:.0f}")
-    assert times[4] < 500  # 100 ms on a quiet machine; this one may be training
+    assert times[4] < in_time_ms
 
 
 def test_a_twin_stands_beside_with_the_shared_runs_marked(page):

@@ -92,7 +92,7 @@ def test_a_click_shows_neighbours_and_lines(page):
     wait_for_neighbours(page, near[0])
 
 
-def test_an_answer_comes_within_100_ms(page):
+def test_an_answer_comes_within_100_ms(page, in_time_ms):
     seconds = page.evaluate(
         """async () => {
           const button = document.querySelector('[aria-label=analogy] button');
@@ -106,7 +106,7 @@ def test_an_answer_comes_within_100_ms(page):
         }"""
     )
     print(f"answer after {seconds:.0f} ms")
-    assert seconds < 1000  # 100 ms on a quiet machine; this one may be training
+    assert seconds < in_time_ms
 
 
 def test_hostile_words_stay_words(page):

@@ -72,7 +72,7 @@ def test_a_slider_by_keyboard_moves_all_lines(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
-def test_a_line_follows_within_100_ms(page):
+def test_a_line_follows_within_100_ms(page, in_time_ms):
     handle(page, 0).focus()
     page.evaluate(
         """() => {
@@ -91,7 +91,7 @@ def test_a_line_follows_within_100_ms(page):
     page.keyboard.press("Home")
     page.wait_for_function("() => window.took")
     print(f"line after {page.evaluate('window.took'):.0f} ms")
-    assert page.evaluate("window.took") < 1000  # 100 ms on a quiet machine
+    assert page.evaluate("window.took") < in_time_ms
 
 
 def test_llama_as_a_preset(page):

@@ -85,7 +85,7 @@ def test_the_slider_by_keys_goes_back_in_time(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
-def test_a_step_is_drawn_in_time(page):
+def test_a_step_is_drawn_in_time(page, in_time_ms):
     taken = page.evaluate("""root => {
       const slider = document.querySelector(`${root} input[type=range]`);
       return ['0', '1', '2'].map(value => {
@@ -97,7 +97,7 @@ def test_a_step_is_drawn_in_time(page):
       });
     }""", ROOT)  # fmt: skip
     print(taken)
-    assert min(taken) < 100
+    assert min(taken) < in_time_ms
 
 
 def test_colours_by_advantage_and_by_kl(page):

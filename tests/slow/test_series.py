@@ -80,11 +80,13 @@ SCROLL = """async i => {
   const notebook = jupyterapp.shell.currentWidget.content;
   await notebook.scrollToItem(i, 'start');
 }"""
-# How many pixels on the right can be seen only after scrolling, in the widget or around it.
-OVERFLOW = """widget => Math.max(
-  ...[widget.closest('.jp-OutputArea-output'), widget, ...widget.querySelectorAll('*')]
-    .filter(node => /auto|scroll/.test(getComputedStyle(node).overflowX))
-    .map(node => node.scrollWidth - node.clientWidth))"""
+# How many pixels stick out on the right: of the output, or of a part that has to be scrolled.
+OVERFLOW = """widget => {
+  const scrolled = node => /auto|scroll/.test(getComputedStyle(node).overflowX);
+  const parts = [...widget.querySelectorAll('*')].filter(scrolled);
+  return Math.max(...[widget.closest('.jp-OutputArea-output'), widget, ...parts]
+    .map(node => node.scrollWidth - node.clientWidth));
+}"""
 # Tab goes on from here.
 START = """widget => {
   widget.parentElement.tabIndex = -1;
