@@ -40,7 +40,7 @@ class Source:
 
     name: str
     title: str
-    kind: str  # "wheel" or "stdlib"
+    kind: str  # "wheel", "stdlib" or "dataset", which `stages.doors` opens
     licence: str
     credit: str
     profiles: tuple[str, ...]
@@ -50,12 +50,22 @@ class Source:
     sha256: str = ""
     members: tuple[str, ...] = ()  # patterns of the files that are the text
     house: str = ""  # the file of data/house that stands in for it, if any does
+    hub: str = ""  # a data set's name there, with the part of it that is read
+    config: str = ""
+    split: str = ""
+    test: str = ""  # the split that nothing is trained on
+    revision: str = ""
+    columns: tuple[str, ...] = ()  # those that are read
+    stages: tuple[str, ...] = ()  # which of them read it
+    rows: int = 0  # how many are enough; 0: all
 
     @property
     def folder(self) -> Path:
         """Where it is, or will be, unpacked."""
         if self.kind == "stdlib":
             return Path(sysconfig.get_path("stdlib"))
+        if self.kind == "dataset":
+            return cache_dir() / "datasets" / f"{self.name}-{self.revision[:8]}"
         return cache_dir() / "sources" / f"{self.name}-{self.version}"
 
 
@@ -69,8 +79,12 @@ def sources() -> dict[str, Source]:
 
 
 def usual() -> list[Source]:
-    """All but those of the extra notebooks, which are large."""
-    return [source for source in sources().values() if source.profiles != ("extra",)]
+    """All but those of the extra notebooks and of `full`, which are large."""
+    return [
+        source
+        for source in sources().values()
+        if source.kind != "dataset" and source.profiles != ("extra",)
+    ]
 
 
 def _files(source: Source) -> dict[str, dict]:
@@ -95,6 +109,11 @@ def fetch(source: Source, progress: Callable[[str], None] = _say) -> Path:
     `progress` gets a line before a download begins.  LabError when the source cannot be had;
     nothing half-unpacked is ever left under its name.
     """
+    if source.kind == "dataset":
+        raise LabError(
+            f"{source.name} is a data set of the profile full: "
+            "`python -m llmlab data fetch --profile full` brings it."
+        )
     if source.kind == "stdlib" or _files(source):
         return source.folder
     try:

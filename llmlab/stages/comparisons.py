@@ -1,0 +1,109 @@
+"""Comparisons of answers at size: UltraFeedback's and HelpSteer2's, as pairs for a reward model.
+
+Of UltraFeedback's pairs GPT-4's scores are the judge, of HelpSteer2's people's marks.
+"""
+
+import itertools
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmlab.artifacts import LabError
+from llmlab.stages import doors
+from llmlab.stages.reward import Pair
+from llmlab.stages.sft import Chat
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Compared = tuple[str, str, str]  # request, better answer, worse answer
+
+
+def ultrafeedback(rows: "Dataset", i: int) -> Compared | None:
+    """A row's two answers; None where they have equal scores."""
+    row = rows[i]
+    margin = row["score_chosen"] - row["score_rejected"]
+    better, worse = (row[side][-1]["content"] for side in ("chosen", "rejected"))
+    if not margin:
+        return None
+    return (row["prompt"], better, worse) if margin > 0 else (row["prompt"], worse, better)
+
+
+def helpsteer2(rows: "Dataset", i: int) -> Compared | None:
+    """Two rows that follow each other answer one prompt; None where both are as helpful, and for
+    a conversation of several turns, which a `Pair` has no place for."""
+    first, second = rows[2 * i], rows[2 * i + 1]
+    margin = first["helpfulness"] - second["helpfulness"]
+    if first["prompt"] != second["prompt"]:
+        raise ValueError(f"rows {2 * i} and {2 * i + 1} have different prompts")
+    if not margin or "<extra_id_1>" in first["prompt"]:
+        return None
+    better, worse = (first, second) if margin > 0 else (second, first)
+    return first["prompt"], better["response"], worse["response"]
+
+
+# How a data set's comparisons are read, and how many rows each of them takes.
+READ = {"ultrafeedback": (ultrafeedback, 1), "helpsteer2": (helpsteer2, 2)}
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Comparisons to be drawn, beside the kitchen's own.
+
+    rows: name of a data set -> (its share of all pairs, its rows).  room: ids that a request and
+    an answer may have together.
+    """
+
+    rows: dict[str, tuple[float, "Dataset"]]
+    chat: Chat
+    room: int
+
+    @property
+    def share(self) -> float:
+        """Of all pairs, how many are not the kitchen's."""
+        return sum(share for share, _ in self.rows.values())
+
+    def draw(self, n: int, seed: int) -> list[Pair]:
+        """n pairs, each data set's by its share, fewer where there are not so many that fit.
+
+        A pair whose request and longer answer have no room is left out: cut, it would be another
+        comparison.
+        """
+        pairs = []
+        for name, (share, rows) in self.rows.items():
+            wanted = round(n * share / self.share)
+            read, width = READ[name]
+            count = len(rows) // width
+            order = random.Random(f"{name}/{seed}").sample(range(count), count)
+            found = (self._pair(name, read, rows, i) for i in order)
+            pairs += itertools.islice(filter(None, found), wanted)
+        return pairs
+
+    def _pair(self, name: str, read, rows: "Dataset", i: int) -> Pair | None:
+        try:
+            compared = read(rows, i)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise LabError(
+                f"Comparison {i} of {name} cannot be read ({error!r}). Nothing was trained: look "
+                "at its files, or leave it out of the profile's data sets."
+            ) from None
+        if compared is None:
+            return None
+        request, better, worse = compared
+        chosen, rejected = map(self.chat.answer, (better, worse))
+        longest = len(self.chat.prompt(request)) + max(len(chosen), len(rejected))
+        return Pair(request, chosen, rejected, None) if longest <= self.room else None
+
+
+def of(
+    shares: dict[str, float], folder: Path | None, chat: Chat, room: int, test: bool = False
+) -> Comparisons | None:
+    """The comparisons of a profile's data sets; of those that cannot be had the reason is printed.
+    None where there are none.  test: those that nothing was trained on."""
+    found = {
+        source.name: (share, rows)
+        for source, share in doors.of_stage("reward", shares).items()
+        if (rows := doors.or_none(source, folder, test)) is not None
+    }
+    return Comparisons(found, chat, room) if found else None
