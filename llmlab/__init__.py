@@ -21,15 +21,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def setup(
     profile: str | None = None,
-    minutes: float | None = None,
+    minutes: float | dict[str, float] | None = None,
     seed: int = 1337,
     runs_dir: str | None = None,
 ) -> Lab:
     """The one switch: profile, device, dtype and budgets for everything that follows.
 
-    profile: "class" (the default) or "full", else LLMLAB_PROFILE; minutes: the budget of "full",
-    else LLMLAB_MINUTES; runs_dir: where runs are kept, else LLMLAB_RUNS.  Prints a card and
-    returns the Lab that every stage takes.  In a notebook, the time spent is noted from here on.
+    profile: "class" (the default) or "full", else LLMLAB_PROFILE; minutes: the budget of "full"
+    for the whole line, else LLMLAB_MINUTES, or by loop as {"pretraining": 40}; runs_dir: where runs
+    are kept, else LLMLAB_RUNS.  Prints a card and returns the Lab that every stage takes: with
+    "full", sizes are chosen for this machine, once.  In a notebook, the time spent is noted from
+    here on.
     """
     from llmlab import lab
     from llmlab.classroom import progress
@@ -37,4 +39,8 @@ def setup(
     made = lab.setup(profile=profile, minutes=minutes, seed=seed, runs_dir=runs_dir)
     progress.begin(runs_dir)
     print(made.card())
+    if made.profile.depths:
+        from llmlab.stages.planning import planned
+
+        made = planned(made)
     return made

@@ -50,6 +50,8 @@ def doctor(args: argparse.Namespace) -> int:
     os.environ["LLMLAB_OFFLINE"] = "1"  # to look, not to fetch
     for row in fetch_all():
         print(f"  {row['name']:<14} {row['status']:<8} {row['message']}")
+    for name, (status, message, _) in _big_state(args):
+        print(f"  {name:<14} {status:<8} {message}")
     for name in SHIPPED:
         print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
     minutes = sum(made.seconds(name) for name in lab_module().LOOPS) / 60
@@ -59,9 +61,22 @@ def doctor(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     """`data fetch`: bring the sources and show what they are."""
+    from llmlab.stages import doors
+
+    big = [name for name in args.names if name in doors.big()]
+    class_names = [name for name in args.names if name not in big]
+    if class_names or not args.names:
+        _fetch(class_names)
+    if big or (not args.names and _is_full(args)):
+        _fetch_big(args, big or list(doors.big()))
+    return 0
+
+
+def _fetch(names: list[str]) -> None:
+    """Bring these sources of the class, or all."""
     from llmlab.sources import fetch_all
 
-    rows = fetch_all(args.names or None)
+    rows = fetch_all(names or None)
     counts = _counts()
     print(f"{'source':<14}{'status':<10}{'documents':>10}{'MB':>8}{'tokens':>10}  licence")
     for row in rows:
@@ -71,7 +86,47 @@ def data(args: argparse.Namespace) -> int:
               f"  {row['licence']}")  # fmt: skip
         if row["message"]:
             print(f"{'':<14}{row['message']}")
-    return 0
+
+
+def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
+    """Bring these data sets of `full`: what pretraining reads is tokenised, the rest downloaded."""
+    from llmlab.stages import doors, prepare
+
+    options = dict(option.partition("=")[::2] for option in args.option)
+    options = {key: int(v) if v.isdecimal() else v for key, v in options.items()}
+    work = prepare.Work(args.workers, args.executor, options)
+    tokenizer, folder = _tokenizer(args), doors.data_dir()
+    print(f"{'data set':<14}{'status':<10}{'MB':>8}  licence")
+    for name in names:
+        source = doors.big()[name]
+        status, message, size = prepare.bring(source, tokenizer, folder, args.rows, work)
+        print(f"{name:<14}{status:<10}{size / 1e6:>8.1f}  {source.licence}")
+        print(f"{'':<14}{message}")
+
+
+def _big_state(args: argparse.Namespace):
+    """What is there of the data sets of `full`: (name, `prepare.state`); in class, only of those
+    that are there."""
+    from llmlab.stages import doors, prepare
+
+    tokenizer, folder = _tokenizer(args), doors.data_dir()
+    for name, source in doors.big().items():
+        found = prepare.state(source, tokenizer, folder)
+        if found[0] != "missing" or _is_full(args):
+            yield name, found
+
+
+def _is_full(args: argparse.Namespace) -> bool:
+    return (args.profile or os.environ.get("LLMLAB_PROFILE") or "").startswith("full")
+
+
+def _tokenizer(args: argparse.Namespace):
+    """The tokenizer that the profile's runs have, also where there is no GPU to run it."""
+    from llmlab import artifacts
+
+    made = lab_module().setup("class", runs_dir=args.runs_dir)
+    name = (args.profile or os.environ.get("LLMLAB_PROFILE") or "class") + "-toy" * args.toy
+    return replace(made, runs=artifacts.runs_dir(args.runs_dir) / name).tokenizer()
 
 
 def _counts():
@@ -97,7 +152,18 @@ def _counts():
 
 def run(args: argparse.Namespace) -> int:
     """The line without a notebook; figures go to report.json and to --json."""
+    from llmlab.scale import ranks
+
+    with ranks.joined():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The stages, in this process or in each of several."""
     import importlib
+
+    from llmlab.scale import ranks
+    from llmlab.stages.planning import planned
 
     made, start = _lab(args), time.monotonic()
     stages = args.stages or list(lab_module().STAGES)
@@ -108,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds < 1:
         raise LabError("--seeds counts runs, so it is 1 or more; nothing was done.")
     print(made.card())
-    report = {}
+    made, report = planned(made), {}
     for name in stages:
         module = importlib.import_module(f"llmlab.stages.{name}")
         figures = module.run(made)
@@ -117,14 +183,16 @@ def run(args: argparse.Namespace) -> int:
         if name in SEEDED and args.seeds > 1:
             figures |= _spread([figures, *_other_seeds(args, made, name)])
         report[name] = figures
-        made.report(name, figures)
+        if ranks.first():
+            made.report(name, figures)
         print(_table(name, figures))
         if args.ship:
             _ship(made, name)
     report["total"] = {"seconds": time.monotonic() - start, "peak_mb": peak_mb()}
-    made.report("total", report["total"])
+    if ranks.first():
+        made.report("total", report["total"])
+        _write_json(args, report)
     print(_table("total", report["total"]))
-    _write_json(args, report)
     return 0
 
 
@@ -386,6 +454,11 @@ def parser() -> argparse.ArgumentParser:
     command = add(data, "data fetch: bring the sources, print a table")
     command.add_argument("what", choices=["fetch"])
     command.add_argument("names", nargs="*", metavar="SOURCE")
+    command.add_argument("--rows", type=int, help="of a text to tokenise, about; 0: all of it")
+    command.add_argument("--workers", type=int, help="processes that tokenise, else one a core")
+    command.add_argument("--executor", default="local", choices=["local", "slurm", "ray"])
+    command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
+                         help="of that executor, such as partition=cpu")  # fmt: skip
 
     command = add(run, "run the whole line, or the named stages")
     command.add_argument("stages", nargs="*", metavar="STAGE")
@@ -434,6 +507,7 @@ def _common() -> argparse.ArgumentParser:
     common.add_argument("--toy", action="store_true", help="shrink the profile to seconds")
     common.add_argument("--seed", type=int, default=1337)
     common.add_argument("--runs-dir", help="where runs are kept, else LLMLAB_RUNS")
+    common.add_argument("--data-dir", help="your own files of big data sets, else LLMLAB_DATA")
     common.add_argument("--budget-minutes", type=float, help="for each loop, instead of its own")
     common.add_argument("--steps", type=int, help="for each loop, instead of any budget")
     common.add_argument("--json", metavar="FILE", help="write the figures there, too")
@@ -449,6 +523,8 @@ def main(argv: list[str]) -> int:
     args, args.options = top.parse_known_args(argv)
     if args.options and not getattr(args, "takes_options", False):
         top.error(f"unrecognized arguments: {' '.join(args.options)}")
+    if getattr(args, "data_dir", None):
+        os.environ["LLMLAB_DATA"] = args.data_dir
     try:
         return args.run(args)
     except LabError as error:

@@ -19,6 +19,7 @@ from llmlab import artifacts
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE, SPECIALS
+from llmlab.hub.encoding import HubTokenizer
 
 STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "dpo", "rl")
 LOOPS = ("pretraining", "sft", "reward", "dpo", "grpo", "ppo", "last")  # each has a budget
@@ -58,6 +59,12 @@ class Profile:
     last_seconds: float = 110
     val_documents: int = 144
     max_steps: int | None = None  # a toy's limit for every loop
+    in_all: bool = False  # whether minutes are for all loops together, and not for each of them
+    depths: tuple[int, ...] = ()  # of which `scale.plan` chooses one; none: nothing is planned
+    compile: bool = False  # whether training is long enough for that to pay, on a GPU
+    micro_batch: int = MOST_ROWS  # rows of pretraining that are in memory at once
+    recompute: bool = False  # whether activations are reckoned again, to save memory
+    pretraining_steps: int | None = None  # as planned, else measured when training begins
 
     def __post_init__(self):
         """LabError for settings with which no stage can end well."""
@@ -90,7 +97,15 @@ FULL = Profile(
     seq_len=512,
     pretraining_batch=64,
     pretraining_seconds=600,
-    sft_seconds=120,
+    sft_seconds=60,
+    reward_seconds=45,
+    dpo_seconds=15,
+    grpo_seconds=90,
+    ppo_seconds=60,
+    last_seconds=90,
+    in_all=True,
+    compile=True,
+    depths=(2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32),
     reward_requests=4000,
     grpo_requests=64,
     grpo_group=16,
@@ -110,6 +125,7 @@ def toy(profile: Profile) -> Profile:
         profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
         seq_len=64, pretraining_batch=4, sft_batch=8, reward_requests=12, reward_batch=16,
         grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
+        depths=(),
     )  # fmt: skip
 
 
@@ -173,8 +189,9 @@ def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
 class Lab:
     """One learner's set-up: what every stage takes.
 
-    minutes: overrules the profile's live budgets.  steps: overrules every budget; runs with equal
-    steps and seed end bit for bit alike on one machine.
+    minutes: overrules the profile's live budgets: for each loop, or for all of them where the
+    profile says so; by loop as {"pretraining": 40, "sft": 5}.  steps: overrules every budget; runs
+    with equal steps and seed end bit for bit alike on one machine.
     """
 
     profile: Profile
@@ -182,13 +199,18 @@ class Lab:
     dtype: torch.dtype
     seed: int
     runs: Path
-    minutes: float | None = None
+    minutes: float | dict[str, float] | None = None
     steps: int | None = None
 
     def __post_init__(self):
         """LabError for a budget or a seed that is none."""
-        for name in ("minutes", "steps"):
-            value = getattr(self, name)
+        given = {"steps": self.steps}
+        given |= self.minutes if isinstance(self.minutes, dict) else {"minutes": self.minutes}
+        for name, value in given.items():
+            if name not in (*LOOPS, "minutes", "steps"):
+                raise LabError(
+                    f"{name!r} has no budget; {', '.join(LOOPS)} have. Nothing was done."
+                )
             number = isinstance(value, int | float)
             if value is not None and not (number and 0 < value < math.inf):
                 raise LabError(f"{name} must be more than 0, and not {value!r}; nothing was done.")
@@ -197,9 +219,13 @@ class Lab:
 
     def seconds(self, stage: str) -> float:
         """The live budget of a loop, in seconds."""
-        if self.minutes is not None:
-            return self.minutes * 60
-        return getattr(self.profile, f"{stage}_seconds")
+        usual = {name: getattr(self.profile, f"{name}_seconds") for name in LOOPS}
+        if isinstance(self.minutes, dict) and stage in self.minutes:
+            return self.minutes[stage] * 60
+        if self.minutes is None or isinstance(self.minutes, dict):
+            return usual[stage]
+        share = usual[stage] / sum(usual.values()) if self.profile.in_all else 1.0
+        return self.minutes * 60 * share
 
     def path(self, name: str) -> Path:
         """Where the learner's own checkpoint of that name lies."""
@@ -331,13 +357,19 @@ def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
     return lab
 
 
-def pack_tokenizer(bpe: BPE) -> dict:
+def pack_tokenizer(tokenizer: BPE) -> dict:
     """A tokenizer as plain JSON values, to travel inside a checkpoint."""
-    return {"merges": bpe.merges, "pattern": bpe.pattern, "specials": bpe.specials}
+    if not isinstance(tokenizer, BPE):  # one from elsewhere: see `hub.HubTokenizer`
+        return tokenizer.pack()
+    return {
+        "merges": tokenizer.merges, "pattern": tokenizer.pattern, "specials": tokenizer.specials,
+    }  # fmt: skip
 
 
 def unpack_tokenizer(packed: dict) -> BPE:
     """The inverse of `pack_tokenizer`.  LookupError, TypeError or ValueError for what is none."""
+    if "stored" in packed:
+        return HubTokenizer(**packed)
     merges = tuple((int(a), int(b)) for a, b in packed["merges"])
     if any(not 0 <= i < 256 + new for new, pair in enumerate(merges) for i in pair):
         raise ValueError("it merges ids that do not exist yet")

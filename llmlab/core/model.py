@@ -24,7 +24,7 @@ class ModelConfig:
     n_kv_heads: int = 5
     hidden_dim: int = 384
     max_seq_len: int = 512
-    rope_theta: float = 10000.0
+    rope_theta: float | dict = 10000.0  # a dict where rotation is slowed down: see rope_table
     norm_eps: float = 1e-5
     qk_norm: bool = True
     tie_embeddings: bool = True
@@ -45,13 +45,22 @@ class RMSNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
-def rope_table(seq_len: int, head_dim: int, theta: float) -> Tensor:
+def rope_table(seq_len: int, head_dim: int, theta: float | dict) -> Tensor:
     """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15.
 
-    The left half turns by minus the angle, which gives its sines the sign that a turn needs."""
-    frequencies = theta ** (-torch.arange(0, head_dim, 2).float() / head_dim)
-    angles = torch.outer(torch.arange(seq_len).float(), frequencies)
-    angles = torch.cat((-angles, angles), dim=1)
+    The left half turns by minus the angle, which gives its sines the sign that a turn needs.
+    theta: the base; or `rope_parameters` as `transformers` has them, of a model that was made to
+    read farther: pairs that turn slowly turn `factor` times slower still, those that turn often
+    within the old length stay (the type "llama3"; without an old length, "linear", all turn
+    slower).  Chen et al. 2023; Dubey et al. 2024, section 3.4.
+    """
+    given = theta if isinstance(theta, dict) else {"rope_theta": theta, "factor": 1}
+    frequencies = given["rope_theta"] ** (-torch.arange(0, head_dim, 2).float() / head_dim)
+    turns = frequencies * given.get("original_max_position_embeddings", 0) / (2 * torch.pi)
+    low, high = given.get("low_freq_factor", 1), given.get("high_freq_factor", 4)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)  # the share that is not slowed down
+    frequencies = frequencies * (kept + (1 - kept) / given["factor"])
+    angles = torch.outer(torch.arange(seq_len).float(), torch.cat((-frequencies, frequencies)))
     return torch.stack((angles.cos(), angles.sin()))
 
 
@@ -75,15 +84,15 @@ class KVCache:
         return self.kv[layer, :, :, :, :end].unbind()
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(hd) + mask) v: the values, mixed by how well each key fits the query.
 
     q: (B, heads, T, hd); k, v: (B, heads, S, hd); mask: (T, S) or (B, 1, T, S), 0 where a query
-    may look and -inf where not.  Vaswani et al. 2017, eq. 1.  On a GPU the fused kernel is the
-    faster one; on a CPU, at the sizes of a class, the plain formula is.
+    may look and -inf where not, or None: causal.  Vaswani et al. 2017, eq. 1.  On a GPU the fused
+    kernel is the faster one; on a CPU, at the sizes of a class, the plain formula is.
     """
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if q.is_cuda or mask is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     q = q * q.shape[-1] ** -0.5
     if q.shape[2] == 1:  # a single query, as in sampling: there is no matrix to multiply
         scores = (q * k).sum(-1)[:, :, None] + mask  # (B, heads, 1, S)

@@ -15,6 +15,7 @@ from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab
+from llmlab.scale import ranks
 from llmlab.stages import loop
 from llmlab.stages.reward import Pair, as_batch, training_pairs
 from llmlab.stages.rl import freeze
@@ -53,14 +54,14 @@ def dpo(
     def one_step(step: int) -> dict:
         turn, place = divmod(step, len(pairs) // size)
         order = random.Random(f"{lab.seed}/dpo/{turn}").sample(range(len(pairs)), len(pairs))
-        chosen_pairs = [pairs[i] for i in order[place * size : (place + 1) * size]]
+        chosen_pairs = [pairs[i] for i in ranks.mine(order[place * size : (place + 1) * size])]
         batch = as_batch(chat, chosen_pairs, lab.device)
         chosen, rejected = summed(model, batch).chunk(2)
         with torch.no_grad():
             ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
         loss = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
-        loss.backward()
-        optimizer.step(learning_rate(step, job.steps or 10**9))
+        job.backward(loss, ranks.weight(len(chosen)))
+        job.update(learning_rate(step, job.steps or 10**9))
         gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
         return {
             "loss": loss.item(),

@@ -29,6 +29,8 @@ from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab, pack_tokenizer
+from llmlab.scale import ranks
+from llmlab.scale.speed import LossScaler
 
 SAVE_EVERY = 30.0  # seconds
 FEW = 40  # steps that hardly show what a loop does
@@ -51,9 +53,31 @@ class Job:
     meta: dict = field(default_factory=dict)
     cpu_seconds: float = 0.0
     saved: int | None = None  # updates done when it was last saved
+    scaler: LossScaler | None = None  # see `scaling`
 
     def __post_init__(self) -> None:
         self.optimizer.dtype = self.model.compute_dtype
+
+    def scaling(self) -> LossScaler:
+        """The scaler of this run's losses."""
+        if self.scaler is None or self.scaler.whole is not self.optimizer:
+            device = self.model.embed.weight.device.type
+            self.scaler = LossScaler(self.optimizer, self.model.compute_dtype, device)
+        return self.scaler
+
+    def backward(self, loss: torch.Tensor, weight: float = 1.0) -> None:
+        """Add a loss's gradients.  weight: as `ranks.weight` gives it, where several train."""
+        self.scaling().backward(loss * weight)
+
+    def update(self, factor: float) -> float:
+        """One step of the optimiser, at this factor on its rates, from the gradients of all
+        processes; returns their norm."""
+        self.gather_gradients()
+        return self.scaling().step(factor)
+
+    def gather_gradients(self) -> None:
+        """Average the gradients over the processes, each of which has the whole model."""
+        ranks.average_gradients(self.optimizer.parameters())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive: weights, the head's weights, the optimiser's state."""
@@ -67,18 +91,27 @@ class Job:
         run has been saved there meanwhile."""
         if self.path is None:
             return
-        self._check_alone()
-        tensors = self.tensors()
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise self.failure(f"After step {self.step} of {self.steps} not all weights are finite")
+        if ranks.first():
+            self._check_alone()
+            artifacts.save_checkpoint(self.path, self.check_finite(self.tensors()), self.stored())
+        self.saved = self.step
+
+    def stored(self) -> dict:
+        """The meta of a checkpoint: all but its tensors that a run goes on from."""
         meta = {
             **self.meta, "config": asdict(self.model.config), "step": self.step,
             "steps": self.steps, "tokenizer": pack_tokenizer(self.tokenizer),
             "dtype": str(self.model.compute_dtype).removeprefix("torch."),  # else it may change
             "t": self.optimizer.t, "cpu_seconds": round(self.cpu_seconds, 1), "log": self.log,
         }  # fmt: skip
-        artifacts.save_checkpoint(self.path, tensors, meta)
-        self.saved = self.step
+        scale = self.scaler.state() if self.scaler else {}
+        return meta | ({"loss_scale": scale} if scale else {})
+
+    def check_finite(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors, if all their numbers are finite; LabError where not."""
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise self.failure(f"After step {self.step} of {self.steps} not all weights are finite")
+        return tensors
 
     def _check_alone(self) -> None:
         """LabError where another notebook or command has saved a run of its own in this place."""
@@ -136,9 +169,15 @@ class Job:
             self.model.compute_dtype = self.optimizer.dtype = getattr(torch, meta["dtype"])
         device = self.model.embed.weight.device
         self.optimizer.state = {k: v.to(device) for k, v in _named(tensors, "optimizer.").items()}
+        self.take_up(meta)
+        return True
+
+    def take_up(self, meta: dict) -> None:
+        """Go on from the numbers of a checkpoint's meta."""
         self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
         self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
-        return True
+        if scale := meta.get("loss_scale"):
+            self.scaling().load(scale)
 
 
 def fingerprint(model: Transformer) -> str:
@@ -166,7 +205,8 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
 
     Where they are few, or other programs took most of the time, this is said.
     """
-    limit = lab.steps or lab.profile.max_steps
+    planned = lab.profile.pretraining_steps if stage == "pretraining" else None
+    limit = lab.steps or lab.profile.max_steps or planned
     if limit:
         return limit
     before = {k: v.clone() for k, v in job.tensors().items()}
@@ -177,7 +217,7 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
             start = time.perf_counter()
             one_step(step)
             times.append(time.perf_counter() - start)
-            if step > 1 and sum(times) > budget / 10:
+            if ranks.anywhere(step > 1 and sum(times) > budget / 10)[0]:
                 break  # a slow machine: its budget is for training
     finally:  # also where it is interrupted: the same call then begins from the same weights
         job.model.load_state_dict(_named(before, "model."), strict=False)
@@ -186,6 +226,7 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
         job.optimizer.state, job.optimizer.t = state, t
     share = (time.thread_time() - own) / sum(times) if lab.device == "cpu" else 1.0
     steps = max(10, int(0.95 * (budget - sum(times)) / median(times[2:])))
+    steps = int(ranks.from_first(steps))
     if steps < FEW or share < BUSY:
         busy = f", for other programs take {1 - share:.0%} of its time" if share < BUSY else ""
         print(
@@ -210,19 +251,21 @@ def run(
     call goes on from there.  A loss that is not finite, or above the first one by more than a
     blind guess costs (ln V), raises LabError and keeps the last save.
     """
-    if job.path is not None:
+    if job.path is not None and ranks.first():
         artifacts.check_place(job.path)
     for module in filter(None, (job.model, job.extra)):
         module.zero_grad()  # a step that a second interrupt cut in half may have left some
     bar = Bar(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
-              mininterval=0.5, leave=False, dynamic_ncols=True)  # fmt: skip
+              mininterval=0.5, leave=False, dynamic_ncols=True,
+              disable=not ranks.first())  # fmt: skip
     blind, written = math.log(job.model.config.vocab_size), time.monotonic()
     with Stopper() as stopper, dropout(job.model, dropout_rate), bar:
-        while job.step < job.steps and not stopper.pressed:
+        stop = stopper.pressed
+        while job.step < job.steps and not stop:
             cpu = time.process_time()
             if dropout_rate:
                 torch.manual_seed(job.meta["seed"] * 1_000_003 + job.step)  # also when resumed
-            record = {"step": job.step + 1, **one_step(job.step)}
+            record = {"step": job.step + 1, **ranks.mean(one_step(job.step))}
             job.cpu_seconds += time.process_time() - cpu
             loss, first = record["loss"], (job.log or [record])[0]["loss"]
             if not -math.inf < loss <= first + blind:  # true of nan as well
@@ -234,7 +277,9 @@ def run(
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             for call in filter(None, (on_step, on_save)):
                 call(record if call is on_step else job)
-            if time.monotonic() - written > save_every:
+            late = time.monotonic() - written > save_every
+            stop, save = ranks.anywhere(stopper.pressed, late)  # all together, or none
+            if save:
                 job.save()
                 written = time.monotonic()
         job.save()

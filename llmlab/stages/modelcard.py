@@ -7,32 +7,12 @@ report card that was just measured.
 from pathlib import Path
 
 from llmlab import artifacts, hub
+from llmlab.hub.card import HEADER, USE, shape
 from llmlab.lab import Lab
 from llmlab.sources import sources
 from llmlab.stages.report import PARENTS, TASTE, TITLES, Mark, Member, shipped_log
 
 JUDGED = ("ppo", "last")  # trained against the reward model
-HEADER = """---
-language: en
-library_name: transformers
-pipeline_tag: text-generation
-tags: [llmlab, teaching]
----
-"""
-USE = """## Use
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("FOLDER")
-tokenizer = AutoTokenizer.from_pretrained("FOLDER")
-talk = [{"role": "user", "content": "I have chicken and lemon."}]
-inputs = tokenizer.apply_chat_template(
-    talk, add_generation_prompt=True, return_tensors="pt", return_dict=True
-)
-print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
-```
-"""
 LIMITS = """## Limits
 
 Made to teach how such models are made. It knows no allergies and no amounts, what it names need
@@ -52,9 +32,7 @@ def model_card(lab: Lab, name: str, members: dict[str, Member], marks: dict[str,
     return "\n".join([
         HEADER,
         f"# Kitchen assistant, {TITLES[name]}\n",
-        f"A language model of {size:,} parameters: {config.n_layers} layers of {config.n_heads} "
-        f"heads, vectors of {config.dim}, {config.vocab_size:,} tokens, room for "
-        f"{config.max_seq_len}. It names a dish for the foods that one has.\n",
+        f"{shape(config, size)} It names a dish for the foods that one has.\n",
         USE,
         "## How it was made\n",
         table(("run", "made by", "seed", "steps", "processor seconds", "SHA-256"),
@@ -116,6 +94,5 @@ def export(member: Member, card: str, folder: Path) -> list[str]:
 
     LabError where the folder cannot be written.
     """
-    hub.save_hf(member.model, member.chat.tokenizer, folder)
-    artifacts.write_atomic(folder / "README.md", card)
+    hub.save_hf(member.model, member.chat.tokenizer, folder, card)
     return sorted(path.name for path in folder.iterdir())

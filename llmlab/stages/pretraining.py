@@ -15,8 +15,10 @@ from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, train_bpe
 from llmlab.lab import Lab
+from llmlab.scale import plan, ranks, sharded, speed
 from llmlab.stages import loop
 from llmlab.stages.data import Corpus, Mixture, load_corpus
+from llmlab.stages.sharded import ShardedJob
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
 
 SNAPSHOTS = 12
@@ -87,21 +89,27 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     Resumes a run of the same name, seed and data.  snapshots: keep the token matrix at
     log-spaced steps beside the checkpoint.
     """
-    corpus = load_corpus(lab.profile.sources)
-    mixture = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
-    job = new_job(lab, lab.build(), tokenizer, lab.path(name), corpus.hash())
+    corpus, p = load_corpus(lab.profile.sources), lab.profile
+    mixture = Mixture(corpus, tokenizer.to_tiktoken(), p.mixture, lab.seed)
+    model = lab.build(replace(p.model, vocab_size=tokenizer.vocab_size))
+    if lab.device == "cuda" or p.compile:
+        speed.prepare(model, p.compile and lab.device == "cuda", p.recompute)
+    job = new_job(lab, model, tokenizer, lab.path(name), corpus.hash())
     train(lab, job, mixture, on_step, snapshots)
     return job
 
 
 def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
     """A pretraining run that has not begun; data: a hash of what it reads."""
-    p = lab.profile
-    optimizer = Optimizer(
-        model.named_parameters(), p.muon_lr, p.adam_lr, weight_decay=p.weight_decay
-    )
+    p, kind, made = lab.profile, loop.Job, Optimizer
+    if lab.device == "cuda":
+        made = speed.FusedOptimizer
+    if ranks.active():
+        sharded.shard(model)
+        kind, made = ShardedJob, sharded.ShardedOptimizer
+    optimizer = made(model.named_parameters(), p.muon_lr, p.adam_lr, weight_decay=p.weight_decay)
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
-    return loop.Job(model, tokenizer, optimizer, path, meta=meta)
+    return kind(model, tokenizer, optimizer, path, meta=meta)
 
 
 def train(
@@ -115,18 +123,28 @@ def train(
     """
     profile, model = lab.profile, job.model
 
+    text, micro = speed.Ahead(rows, lab.device), speed.MicroBatches(profile.micro_batch)
+    size = profile.pretraining_batch, profile.seq_len
+
     def one_step(step: int) -> dict:
-        ids = rows.batch(step, profile.pretraining_batch, profile.seq_len).to(lab.device)
-        loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])  # (B, T) in, (B, T) to guess
-        loss.backward()
-        norm = job.optimizer.step(learning_rate(step, job.steps or 10**9))
-        return {"loss": loss.item(), "grad_norm": round(norm, 4), "tokens": ids[:, 1:].numel()}
+        ids = text.batch(step, *size)  # (B, T + 1), in one process all rows of the step
+        weight = ranks.weight(len(ids))
+
+        def part_loss(part: torch.Tensor, share: float) -> float:
+            loss = next_token_loss(model(part[:, :-1]), part[:, 1:])  # (B, T) in, as many to guess
+            job.backward(loss, share * weight)
+            return loss.item()
+
+        loss = weight * micro.backward(ids, part_loss, model.zero_grad)
+        norm = job.update(learning_rate(step, job.steps or 10**9))
+        return {"loss": loss, "grad_norm": round(norm, 4), "tokens": math.prod(size)}
 
     def keep_snapshot(job: loop.Job) -> None:
         if job.step in snapshot_steps(job.steps):
             path = job.path.with_name(f"{job.path.stem}-snapshots") / f"{job.step:07d}.safetensors"
-            embedding = model.embed.weight.detach().bfloat16().cpu()
-            artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
+            embedding = sharded.whole(model.embed.weight.detach()).bfloat16().cpu()
+            if ranks.first():
+                artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
     if not job.resume():
         job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
@@ -171,6 +189,10 @@ def run(lab: Lab, on_step=None) -> dict:
         "tokens_per_s": tokens / trained,
         "train_seconds": trained,
     }
+    if forecast := plan.kept(lab):
+        last = [record["loss"] for record in job.log[-100:]]  # of text that was not seen before
+        found = sum(last) / len(last) if forecast.key["web"] else figures["val_bpb"]
+        figures |= forecast.against(found, trained)
     if lab.shipped("base").exists():
         base, tokenizer, _ = lab.load(lab.shipped("base"))
         figures["base_val_bpb"] = held_out_bpb(lab, base, tokenizer, corpus)

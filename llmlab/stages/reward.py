@@ -12,6 +12,7 @@ import random
 import time
 from dataclasses import asdict, dataclass, replace
 from statistics import mean
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,12 @@ from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request
 from llmlab.lab import Lab
+from llmlab.scale import ranks
 from llmlab.stages import loop
 from llmlab.stages.sft import Batch, Chat, ask, training_cards
+
+if TYPE_CHECKING:
+    from llmlab.stages.comparisons import Comparisons
 
 PASSES = 2  # over the pairs, at most
 ANSWERS = 4  # to each request, every one compared with every other
@@ -38,7 +43,7 @@ class Pair:
     request: str
     chosen: list[int]
     rejected: list[int]
-    true_order: bool  # whether the taste without noise agrees
+    true_order: bool | None  # whether the taste without noise agrees; None: it has no say
 
 
 def halved(config: ModelConfig) -> ModelConfig:
@@ -138,10 +143,20 @@ def compared(request: str, a: list[int], b: list[int], margin: float, noise: flo
     return Pair(request, chosen, rejected, first == (margin > 0))
 
 
-def training_pairs(lab: Lab, model: Transformer, tokenizer: BPE) -> list[Pair]:
-    """The profile's comparisons of `model`'s own answers, four to a request."""
-    requests = training_requests(lab, lab.profile.reward_requests, lab.seed)
-    return make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=ANSWERS)
+def training_pairs(
+    lab: Lab, model: Transformer, tokenizer: BPE, others: "Comparisons | None" = None
+) -> list[Pair]:
+    """The profile's comparisons of `model`'s own answers, four to a request.
+
+    others: comparisons of other answers, which take the place of their share of these.
+    """
+    n, share = lab.profile.reward_requests, others.share if others else 0.0
+    requests = training_requests(lab, round(n * (1 - share)), lab.seed)
+    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=ANSWERS)
+    if others:
+        pairs += others.draw(round(n * share) * math.comb(ANSWERS, 2), lab.seed)
+        random.Random(f"mixed/{lab.seed}").shuffle(pairs)
+    return pairs
 
 
 def chance(margin: float, noise: float) -> float:
@@ -180,11 +195,11 @@ def train_reward(
         rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
         order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
         at = step % (len(pairs) // size) * size
-        batch = as_batch(chat, [pairs[i] for i in order[at : at + size]], lab.device)
+        batch = as_batch(chat, [pairs[i] for i in ranks.mine(order[at : at + size])], lab.device)
         chosen, rejected = reward(batch).chunk(2)
         loss = bradley_terry_loss(chosen, rejected)
-        loss.backward()
-        optimizer.step(learning_rate(step, job.steps or 10**9))
+        job.backward(loss, ranks.weight(len(chosen)))
+        job.update(learning_rate(step, job.steps or 10**9))
         return {"loss": loss.item(), "accuracy": (chosen > rejected).float().mean().item()}
 
     if not job.resume():
@@ -266,12 +281,12 @@ def _own_is_comparable(lab: Lab) -> bool:
     return meta["config"] in shapes and finished
 
 
-def run(lab: Lab, on_step=None) -> dict:
+def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:
     """The stage: pairs of the SFT model's answers, a reward model, its accuracy on new pairs."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     chat = Chat(tokenizer)
-    pairs = training_pairs(lab, model, tokenizer)
+    pairs = training_pairs(lab, model, tokenizer, others)
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start
     reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)
@@ -279,7 +294,7 @@ def run(lab: Lab, on_step=None) -> dict:
     return {
         "accuracy": accuracy(reward, chat, test),
         "train_accuracy": accuracy(reward, chat, pairs[:300]),
-        "agreement": mean(p.true_order for p in pairs),
+        "agreement": mean(p.true_order for p in pairs if p.true_order is not None),
         "pairs": len(pairs),
         "steps": job.steps,
         "sample_seconds": sampled,

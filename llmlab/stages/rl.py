@@ -10,8 +10,9 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import comb
+from math import ceil, comb
 from statistics import mean, pstdev
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -23,34 +24,62 @@ from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
+from llmlab.scale import ranks
 from llmlab.stages import loop
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
-from llmlab.stages.sft import Batch, Chat, answer_logprobs, answered, ask, evaluate, judge_all
+from llmlab.stages.sft import (
+    MAX_ANSWER,
+    Batch,
+    Chat,
+    answer_logprobs,
+    answered,
+    ask,
+    evaluate,
+    judge_all,
+)
+from llmlab.stages.sums import Marks
+
+if TYPE_CHECKING:
+    from llmlab.stages.sums import Problem, Problems
 
 TASTE_WORTH = 1.8  # of the last assistant, where a kept rule is worth 0.2 and all five 1 more
 CHUNK = 64  # answers that go through the model at once
 
 
-def rules_reward(score: Score) -> float:
+def rules_reward(score: Score | Marks) -> float:
     """What GRPO climbs: the mean of the rules, and one more for keeping all of them."""
     return score.rules + score.kept
 
 
-def rule_parts(score: Score) -> dict[str, float]:
+def rule_parts(score: Score | Marks) -> dict[str, float]:
     """What the rules said, by name."""
+    if isinstance(score, Marks):
+        return score.parts()
     return {rule: getattr(score, rule) for rule in kitchen.RULES}
 
 
 class Requests:
-    """Endless training requests: the k-th step's are a pure function of seed and step."""
+    """Endless training requests: the k-th step's are a pure function of seed and step.
 
-    def __init__(self, lab: Lab, n: int = 4000):
+    problems: of other kinds, which take the place of their share of a step's requests.
+    """
+
+    def __init__(self, lab: Lab, n: int = 4000, problems: "Problems | None" = None):
         self.requests, self.seed = training_requests(lab, n, lab.seed + 1), lab.seed
+        self.problems = problems
 
-    def draw(self, step: int, n: int) -> tuple[list[Request], list[str]]:
+    def draw(self, step: int, n: int) -> "tuple[list[Request | Problem], list[str]]":
         rng = random.Random(f"{self.seed}/rl/{step}")
         requests = rng.sample(self.requests, n)
+        if self.problems:
+            others = self.problems.draw(round(n * self.problems.share), rng)
+            requests[: len(others)] = others
         return requests, [r.text(rng) for r in requests]
+
+
+def step_seed(lab: Lab, step: int) -> int:
+    """The seed of a step's answers: another one in every process."""
+    return lab.seed * 1_000_003 + step + 500_009 * ranks.rank()
 
 
 def freeze(model: Transformer) -> Transformer:
@@ -107,8 +136,11 @@ def grpo(
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
     term: Callable[[str, str], float] | None = None,
     taste: RewardModel | None = None,
+    problems: "Problems | None" = None,
 ) -> loop.Job:
     """Group-relative policy optimisation on a reward of the judge's scores.
+
+    problems: requests of another kind, by their share; each earns what its own verifier says.
 
     taste: a reward model, for an assistant that is reliable and has taste as well.  An answer that
     keeps every rule earns up to TASTE_WORTH more, by sigmoid(its number); to others taste is worth
@@ -119,19 +151,21 @@ def grpo(
     on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
     may be called for a step twice, first while the budget is measured.
     """
-    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
+    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab, problems=problems)
     reference = freeze(model)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
     job.meta["from"] = loop.fingerprint(model)
-    group = profile.grpo_group
+    group, most = profile.grpo_group, problems.longest if problems else MAX_ANSWER
 
     def one_step(step: int) -> dict:
-        asked, texts = requests.draw(step, profile.grpo_requests)
+        asked, texts = map(ranks.mine, requests.draw(step, profile.grpo_requests))
         asked = [r for r in asked for _ in range(group)]
         texts = [t for t in texts for _ in range(group)]
-        answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
+        how = {"temperature": 1.0, "seed": step_seed(lab, step), "most": most}
+        answers = ask(model, chat, texts, **how)
         scores = judge_all(asked, chat, answers)
         earned = [float(reward(s)) for s in scores]
         if term:
@@ -149,8 +183,11 @@ def grpo(
             "once": mean(s.once == 1 for s in scores), "taught": keep.float().mean().item(),
             "length": mean(map(len, answers)),
         }  # fmt: skip
+        if marks := [s for s in scores if isinstance(s, Marks)]:
+            record["solved"] = mean(m.right for m in marks)
         rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
         loss = kl = 0.0
+        weight = ranks.weight(sum(len(answer) for _, answer in rows))
         gaps: dict[int, list[float]] = {}  # row -> log(policy / reference) of its ids
         for part, share in by_length(rows, CHUNK):
             batch = Batch.of([rows[i] for i in part], lab.device)
@@ -159,14 +196,14 @@ def grpo(
                 ref_logp = answer_logprobs(reference, batch)
             better = advantage[keep][part].to(lab.device)
             piece = grpo_loss(logp, logp.detach(), ref_logp, better, batch.mask, kl_coef) * share
-            piece.backward()
+            job.backward(piece, weight)
             loss += piece.item()
             if on_rollouts:
                 own = answer_rows(logp.detach() - ref_logp, batch.mask)
                 gaps |= dict(zip(part, own, strict=True))
             kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
-        if rows:
-            optimizer.step(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
+        if ranks.anywhere(bool(rows))[0]:
+            job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
         if on_rollouts:
             taught = keep.nonzero()[:, 0].tolist()
             on_rollouts(step + 1, [
@@ -203,6 +240,7 @@ def ppo(
     on_rollouts: as for `grpo`, with all answers.
     """
     profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
+    parts = ceil(profile.ppo_batch / ranks.size() / CHUNK)  # as many in every process
     reference = freeze(model)
     critic = nn.Linear(model.config.dim, 1, device=lab.device)
     nn.init.zeros_(critic.weight)
@@ -214,8 +252,8 @@ def ppo(
     job.meta["from"] = loop.fingerprint(model)
 
     def one_step(step: int) -> dict:
-        asked, texts = requests.draw(step, profile.ppo_batch)
-        answers = ask(model, chat, texts, temperature=1.0, seed=lab.seed * 1_000_003 + step)
+        asked, texts = map(ranks.mine, requests.draw(step, profile.ppo_batch))
+        answers = ask(model, chat, texts, temperature=1.0, seed=step_seed(lab, step))
         scores = judge_all(asked, chat, answers)
         proxy = score_answers(reward, chat, texts, answers)
         batch = Batch.of(
@@ -241,15 +279,15 @@ def ppo(
             on_rollouts(step + 1, [Rollout(*one) for one in seen])
         losses = []
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
-        for part in order.to(lab.device).split(CHUNK):
+        for part in order.to(lab.device).tensor_split(parts):
             piece = Batch(batch.ids[part], batch.mask[part])
             hidden = model.hidden(piece.ids[:, :-1])
             logp = answer_logprobs(model, piece, hidden)
             policy = ppo_loss(logp, old_logp[part], advantage[part], piece.mask)
             error = (critic(hidden.float())[..., 0] - returns[part]).square()
             loss = policy + 0.1 * masked_mean(error, piece.mask)
-            loss.backward()
-            optimizer.step(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
+            job.backward(loss, ranks.weight(piece.mask.sum().item()))
+            job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
             losses.append(loss.item())
         return {
             "loss": mean(losses), "proxy": proxy.mean().item(),
@@ -330,13 +368,13 @@ def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Tra
     }
 
 
-def run(lab: Lab, on_step=None) -> dict:
+def run(lab: Lab, on_step=None, problems: "Problems | None" = None) -> dict:
     """The stage: GRPO on the rules and PPO on the reward model, both from the SFT model; then the
     last assistant, which goes on from GRPO's."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     before = freeze(model)
-    job = loop.whole(grpo(lab, model, tokenizer, on_step=on_step))
+    job = loop.whole(grpo(lab, model, tokenizer, on_step=on_step, problems=problems))
     figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
     after = evaluate(model, tokenizer)
     figures |= {f"grpo_{k}": v for k, v in after.items()}

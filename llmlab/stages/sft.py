@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import mean
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,11 +25,17 @@ from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Card, Request, Score
 from llmlab.lab import Lab
+from llmlab.scale import ranks, sampling
 from llmlab.stages import loop
 from llmlab.stages.data import load_corpus
 from llmlab.stages.pretraining import check_temperature
 
+if TYPE_CHECKING:
+    from llmlab.stages.sums import Problem
+    from llmlab.stages.talks import Talks
+
 MAX_ANSWER = 64  # ids
+Example = tuple[list[int], ...]  # what is read, what is learned, in turns: (prompt, answer), mostly
 
 
 # --- The chat format ------------------------------------------------------------------------
@@ -68,15 +75,19 @@ class Batch:
     mask: Tensor
 
     @classmethod
-    def of(cls, pairs: list[tuple[list[int], list[int]]], device="cpu") -> "Batch":
-        """From (prompt, answer) ids; rounded up to eights, so that few shapes come up."""
-        longest = -(-max(len(p) + len(a) for p, a in pairs) // 8) * 8
-        ids = torch.zeros(len(pairs), longest, dtype=torch.long)
-        mask = torch.zeros(len(pairs), longest - 1, dtype=torch.bool)
-        for row, (prompt, answer) in enumerate(pairs):
-            end = len(prompt) + len(answer)
-            ids[row, :end] = torch.tensor(prompt + answer)
-            mask[row, len(prompt) - 1 : end - 1] = True
+    def of(cls, examples: list[Example], device="cpu") -> "Batch":
+        """From (prompt, answer) ids, or (prompt, answer, prompt, answer, ...); rounded up to
+        eights, so that few shapes come up."""
+        longest = -(-max(map(n_ids, examples)) // 8) * 8
+        ids = torch.zeros(len(examples), longest, dtype=torch.long)
+        mask = torch.zeros(len(examples), longest - 1, dtype=torch.bool)
+        for row, example in enumerate(examples):
+            end = 0
+            for turn, part in enumerate(example):
+                start, end = end, end + len(part)
+                ids[row, start:end] = torch.tensor(part)
+                if turn % 2:
+                    mask[row, start - 1 : end - 1] = True
         return cls(ids.to(device), mask.to(device))
 
     @property
@@ -84,7 +95,7 @@ class Batch:
         return self.ids[:, 1:]
 
     def lengths(self) -> Tensor:
-        """Column of the last id of each answer: (B,)."""
+        """Column of the last id of each last answer: (B,)."""
         return self.mask.shape[1] - self.mask.flip(1).int().argmax(1)
 
 
@@ -110,12 +121,18 @@ def training_cards(lab: Lab) -> list[Card]:
     return [card for card in (r.card() for r in corpus.recipes) if card]
 
 
+def n_ids(example: Example) -> int:
+    """How long an example is."""
+    return sum(map(len, example))
+
+
 class Examples:
     """Endless training batches; `batch(step)` is a pure function of seed and step.
 
     Eight batches are made at a time and sorted by length, so that little of a batch is padding.
     What a lesson may take away: swap_rate=0 leaves the recipes' own foods, asked_first=False their
     own order; mask=False lets the request be learned too; limit: so many examples, again and again.
+    talks: conversations on other things, mixed in by their share.
     """
 
     CHUNK = 8
@@ -123,7 +140,9 @@ class Examples:
     def __init__(
         self, cards: list[Card], chat: Chat, seed: int, swap_rate: float = 0.7,
         asked_first: bool = True, mask: bool = True, limit: int | None = None,
+        talks: "Talks | None" = None,
     ):  # fmt: skip
+        self.talks = talks
         self.cards, self.chat, self.seed, self.swap_rate = cards, chat, seed, swap_rate
         self.asked_first, self.mask, self.limit = asked_first, mask, limit
         self._chunk: tuple[int, list] | None = None
@@ -137,34 +156,44 @@ class Examples:
         prompt, answer = self.chat.prompt(request.text(rng)), self.chat.answer(text)
         return (prompt, answer) if self.mask else (prompt[:1], prompt[1:] + answer)
 
-    def batch(self, step: int, size: int) -> list[tuple[list[int], list[int]]]:
+    def example(self, rng: random.Random) -> Example:
+        """A card's, or a conversation's."""
+        return (self.talks and self.talks.draw(rng)) or self.pair(rng)
+
+    def batch(self, step: int, size: int) -> list[Example]:
         k, i = divmod(step, self.CHUNK)
         if self._chunk is None or self._chunk[0] != k:
             rng = random.Random(f"{self.seed}/{k}")
-            pairs = [self.pair(rng) for _ in range(size * self.CHUNK)]
-            pairs.sort(key=lambda p: len(p[0]) + len(p[1]))
-            batches = [pairs[j * size : (j + 1) * size] for j in range(self.CHUNK)]
+            made = [self.example(rng) for _ in range(size * self.CHUNK)]
+            made.sort(key=n_ids)
+            batches = [made[j * size : (j + 1) * size] for j in range(self.CHUNK)]
             rng.shuffle(batches)
             self._chunk = (k, batches)
         return self._chunk[1][i]
 
 
-def tune(lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None, **how) -> loop.Job:
+def tune(
+    lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None,
+    talks: "Talks | None" = None, **how,
+) -> loop.Job:  # fmt: skip
     """Fine-tune `model` on cards; resumes a run of the same name, seed and `how`.
 
-    how: what `Examples` takes besides: swap_rate, asked_first, mask, limit.
+    talks: conversations on other things besides.  how: what `Examples` takes besides: swap_rate,
+    asked_first, mask, limit.
     """
-    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, **how)
+    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, talks=talks, **how)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0.02, adam_lr=4e-3)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": loop.fingerprint(model)}
+    job.meta |= {"talks": talks.about()} if talks else {}
 
     def one_step(step: int) -> dict:
-        batch = Batch.of(examples.batch(step, lab.profile.sft_batch), lab.device)
-        loss = answer_loss(model, batch)
-        loss.backward()
-        optimizer.step(learning_rate(step, job.steps or 10**9))
-        return {"loss": loss.item(), "tokens": batch.mask.sum().item()}
+        batch = Batch.of(ranks.mine(examples.batch(step, lab.profile.sft_batch)), lab.device)
+        loss, tokens = answer_loss(model, batch), batch.mask.sum().item()
+        weight = ranks.weight(tokens)
+        job.backward(loss, weight)
+        job.update(learning_rate(step, job.steps or 10**9))
+        return {"loss": weight * loss.item(), "tokens": tokens}
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "sft", one_step, job)
@@ -182,32 +211,33 @@ def ask(
     temperature: float = 0.8,
     seed: int = 0,
     batch: int = 256,
+    most: int = MAX_ANSWER,
 ) -> list[list[int]]:
-    """Answers to requests as ids, `<|end|>` included where the model came to an end.
+    """Answers to requests as ids, `most` at the most, `<|end|>` included where the model came to an
+    end.
 
     LabError where a request is too long for the model's context, or the temperature is none.
     """
     check_temperature(temperature)
     prompts = [chat.prompt(request) for request in requests]
-    check_room(model, prompts)
+    check_room(model, prompts, most)
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
+    write = sampling.generate if model.embed.weight.is_cuda else generate
     model = cast(model)
     order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
     answers: list[list[int]] = [[]] * len(requests)
     for i in range(0, len(order), batch):
         rows = order[i : i + batch]
         asked = [prompts[j] for j in rows]
-        outs = generate(
-            model, asked, MAX_ANSWER, chat.end, temperature=temperature, generator=generator
-        )
+        outs = write(model, asked, most, chat.end, temperature=temperature, generator=generator)
         for j, out in zip(rows, outs, strict=True):
             answers[j] = out
     return answers
 
 
-def check_room(model: Transformer, prompts: Iterable[list[int]]) -> None:
+def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX_ANSWER) -> None:
     """LabError where a prompt and an answer do not go into the model's context together."""
-    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - MAX_ANSWER
+    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - most
     if longest > room:
         raise LabError(
             f"A request of {longest:,} tokens cannot be answered, this model has room for "
@@ -229,9 +259,17 @@ def cast(model: Transformer) -> Transformer:
     return copy.deepcopy(model).to(model.compute_dtype)
 
 
-def judge_all(requests: list[Request], chat: Chat, answers: list[list[int]]) -> list[Score]:
-    """Scores of answers; one that never ended is judged as the text that it is."""
-    return [kitchen.judge(r, chat.read(a)) for r, a in zip(requests, answers, strict=True)]
+def judge_all(
+    requests: "list[Request | Problem]", chat: Chat, answers: list[list[int]]
+) -> list[Score]:
+    """Scores of answers, each by its request's own judge; one that never ended is judged as the
+    text that it is."""
+    return [judged(r, chat.read(a)) for r, a in zip(requests, answers, strict=True)]
+
+
+def judged(request: "Request | Problem", answer: str) -> Score:
+    """The kitchen's judge for the kitchen's requests; a problem knows what is right."""
+    return kitchen.judge(request, answer) if isinstance(request, Request) else request.judge(answer)
 
 
 def summary(scores: Iterable[Score]) -> dict[str, float]:
@@ -265,11 +303,11 @@ def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) ->
     return figures
 
 
-def run(lab: Lab, on_step=None) -> dict:
+def run(lab: Lab, on_step=None, talks: "Talks | None" = None) -> dict:
     """The stage: tune the base, judge the assistant.  Returns figures for the report."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("base", mine=False)
-    job = loop.whole(tune(lab, model, tokenizer, on_step=on_step))
+    job = loop.whole(tune(lab, model, tokenizer, on_step=on_step, talks=talks))
     trained = time.monotonic() - start
     figures = evaluate(model, tokenizer)
     return {**figures, "steps": job.steps, "train_seconds": trained,

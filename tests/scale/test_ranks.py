@@ -1,0 +1,142 @@
+"""Several processes train as one does: the same losses, and no row twice or left out."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmlab import artifacts
+from llmlab.scale import ranks, sharded
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = ["-m", "llmlab", "run", "pretraining", "--profile", "full", "--toy"]
+
+
+def start(processes: int, *arguments: object) -> subprocess.Popen:
+    """Python in so many processes, as torchrun starts them; 0: without it."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes else []), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen) -> str:
+    """What it printed, once it has ended well."""
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, out[-3000:]
+    return out
+
+
+def losses(runs: Path) -> list[float]:
+    log = artifacts.read_meta(runs / "full-toy" / "base.safetensors")["log"]
+    return [record["loss"] for record in log]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> list[float]:
+    """Losses of twenty steps in one process."""
+    runs = tmp_path_factory.mktemp("alone")
+    ended(start(0, *CLI, "--steps", 20, "--runs-dir", runs))
+    return losses(runs)
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path, alone):
+    out = ended(start(2, *CLI, "--steps", 20, "--runs-dir", tmp_path))
+    assert losses(tmp_path) == pytest.approx(alone, abs=1e-4)
+    assert len(alone) == 20 and alone[-1] < alone[0] - 0.5
+    assert out.count("pretraining.val_bpb") == 1  # one of them speaks
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """Runs of two processes that were killed after eight of twenty steps."""
+    runs = tmp_path_factory.mktemp("killed")
+    process = start(2, Path(__file__).with_name("worker.py"), runs, 20, 9)
+    process.communicate(timeout=400)
+    assert process.returncode != 0
+    place, meta = sharded.latest(runs / "full-toy" / "base-parts")
+    assert meta["step"] == 8 and not (runs / "full-toy" / "base.safetensors").exists()
+    assert {file.suffix for file in place.iterdir()} == {".safetensors", ".json"}
+    return runs
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_run_that_was_killed_goes_on_with_other_processes(tmp_path, killed, alone, others):
+    """What is left of its steps, and so of its rows, is what it would have been."""
+    runs = tmp_path / "runs"
+    shutil.copytree(killed, runs)
+    ended(start(others, *CLI, "--steps", 20, "--runs-dir", runs))
+    assert losses(runs) == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_part_that_is_damaged_is_said_and_the_one_before_taken(tmp_path, killed):
+    runs = tmp_path / "runs"
+    shutil.copytree(killed, runs)
+    folder = runs / "full-toy" / "base-parts"
+    place, _ = sharded.latest(folder)
+    (place / "meta.json").write_text("{")
+    before, meta = sharded.latest(folder)
+    assert before != place and meta["step"] == 7
+    for file in before.glob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:-100])
+    process = start(1, *CLI, "--steps", 20, "--runs-dir", runs)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 2 or process.returncode == 1
+    assert f"The checkpoint {before} cannot be read" in out
+    assert "Traceback" not in out.partition("The checkpoint")[2].partition("elastic")[0]
+
+
+# --- A process that is alone ----------------------------------------------------------------
+
+
+def test_alone_everything_is_ones_own(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    with ranks.joined():
+        assert not ranks.active() and ranks.first() and ranks.size() == 1
+        assert ranks.mine([3, 1, 4]) == [3, 1, 4] and ranks.weight(7) == 1.0
+        assert ranks.mean({"loss": 2.5, "tokens": 3}) == {"loss": 2.5, "tokens": 3}
+        assert ranks.anywhere(True, False) == [True, False] and ranks.from_first(2.5) == 2.5
+        p = torch.nn.Parameter(torch.ones(2))
+        ranks.average_gradients([p])
+        assert p.grad is None
+
+
+PARTS = """
+import torch
+from llmlab.scale import ranks
+with ranks.joined():
+    rank, rows = ranks.rank(), ranks.mine(list(range(5)))
+    weight = ranks.weight(len(rows))
+    means = ranks.mean({"mean": weight * sum(rows) / len(rows), "n": 5})
+    p, q = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))
+    p.grad = torch.full((2, 2), float(rank))
+    if rank == 1:
+        q.grad = torch.ones(3)
+    ranks.average_gradients([p, q])
+    told = [rows, weight, means["mean"], means["n"], ranks.anywhere(rank == 1, False),
+            ranks.from_first(rank + 7.0), p.grad.mean().item(), q.grad.mean().item()]
+    import sys
+    sys.stderr.write(f"told {rank} {told}" + chr(10))
+    print("said by the first")
+"""
+
+
+def test_together_they_have_parts_and_agree(tmp_path):
+    (tmp_path / "parts.py").write_text(PARTS)
+    out = ended(start(2, tmp_path / "parts.py"))
+    told = dict(re.findall(r"told (\d) (\[.*\])", out))
+    assert json.loads(told["0"].replace("True", "true").replace("False", "false")) == [
+        [0, 2, 4], 1.2, 2.0, 5, [True, False], 7.0, 0.5, 0.5
+    ]  # fmt: skip
+    assert told["1"].startswith("[[1, 3], 0.8, 2.0, 5, [True, False], 7.0, 0.5, 0.5]")
+    assert out.count("said by the first") == 1

@@ -1,0 +1,27 @@
+"""A process of a pretraining run that saves after every step; it kills itself at a given one.
+
+torchrun ... worker.py RUNS STEPS KILL_AT
+"""
+
+import os
+import signal
+import sys
+from functools import partial
+
+from llmlab import lab
+from llmlab.scale import ranks
+from llmlab.stages import loop, pretraining
+
+runs, steps, kill_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+loop.run = partial(loop.run, save_every=0)
+
+
+def on_step(record: dict) -> None:
+    if record["step"] == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+with ranks.joined():
+    made = lab.setup("full-toy", runs_dir=runs)
+    made.steps = steps
+    pretraining.pretrain(made, made.tokenizer(), on_step=on_step)
