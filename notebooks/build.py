@@ -1,6 +1,7 @@
 """From source to notebook: execute `notebooks/src/**/*.py` and save what came out, tidied.
 
     python notebooks/build.py [NAME…] [--out DIR] [--html]
+    python notebooks/build.py --links      (executes nothing: the repository of every link to Colab)
 
 A source is text (py:percent).  Its header says what the notebook costs:
 
@@ -25,6 +26,7 @@ import os
 import re
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -150,6 +152,38 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
     return path
 
 
+# --- Links to Colab ---------------------------------------------------------------------------
+
+TO_COLAB = re.compile(
+    r"(?P<before>colab\.research\.google\.com/github/|git\+https://github\.com/)"
+    r"(?P<repository>[\w.-]+/[\w.-]+)"
+)
+
+
+def repository() -> str:
+    """OWNER/NAME on GitHub: the one entry that a fork changes."""
+    project = tomllib.loads((NOTEBOOKS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    return project["urls"]["Repository"].removeprefix("https://github.com/")
+
+
+def link_to(repository: str, paths: list[Path]) -> list[Path]:
+    """Let every link to Colab, and what is installed there, name that repository; what changed."""
+    texts = {path: path.read_text("utf-8") for path in paths}
+    new = {path: TO_COLAB.sub(rf"\g<before>{repository}", text) for path, text in texts.items()}
+    changed = [path for path in paths if new[path] != texts[path]]
+    for path in changed:
+        write(path, new[path])
+    return changed
+
+
+def linking() -> list[Path]:
+    """The files that hold such links."""
+    return [NOTEBOOKS.parent / "README.md", *SOURCES.rglob("*.py"), *NOTEBOOKS.rglob("*.ipynb")]
+
+
+# --- By name ----------------------------------------------------------------------------------
+
+
 def find_sources(names: list[str]) -> list[Path]:
     """The sources of these names, such as "04" or "01b", in order; the series for none: an extra
     may need packages that the series does not."""
@@ -174,7 +208,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="04 or 01b; the series by default")
     parser.add_argument("--out", type=Path, default=NOTEBOOKS, help="folder to write into")
     parser.add_argument("--html", action="store_true", help="write pages, leave notebooks alone")
+    parser.add_argument("--links", action="store_true", help="write pyproject's repository only")
     args = parser.parse_args(argv)
+    if args.links:
+        print(f"{repository()}: {len(link_to(repository(), linking()))} files changed")
+        return 0
     source = None
     try:
         for source in find_sources(args.names):

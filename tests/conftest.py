@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,29 @@ def start():
 def left_overs():
     """A function that lists the temporary files left somewhere under a folder."""
     return lambda folder: [p for p in folder.rglob("*") if p.name.startswith(".tmp-")]
+
+
+@pytest.fixture(scope="session")
+def make_wheel():
+    """A function that makes a real wheel, of a package that holds nothing; its path."""
+
+    def make(folder: Path, name: str, needs=(), tag="py3-none-any", version="1.0") -> Path:
+        about = [
+            f"Name: {name}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {need}" for need in needs),
+        ]
+        info = f"{name}-{version}.dist-info"
+        members = {
+            f"{name}.py": "",
+            f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", *about, ""]),
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+            f"{info}/RECORD": "",
+        }
+        path = folder / f"{name}-{version}-{tag}.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, text in members.items():
+                archive.writestr(member, text)
+        return path
+
+    return make

@@ -39,25 +39,8 @@ IN_IT = {  # of a checkout: goes into the bundle, or stays at home
 }
 
 
-def make_wheel(folder: Path, name: str, needs=(), tag="py3-none-any", version="1.0") -> Path:
-    """A real wheel, of a package that holds nothing; its path."""
-    about = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in needs)]
-    info = f"{name}-{version}.dist-info"
-    members = {
-        f"{name}.py": "",
-        f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", *about, ""]),
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
-        f"{info}/RECORD": "",
-    }
-    path = folder / f"{name}-{version}-{tag}.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, text in members.items():
-            archive.writestr(member, text)
-    return path
-
-
 @pytest.fixture(scope="module")
-def index(tmp_path_factory):
+def index(tmp_path_factory, make_wheel):
     """All that pip finds here: a folder with soup and what it needs, and a text."""
     folder = tmp_path_factory.mktemp("index")
     make_wheel(folder, "soup", ('bowl; sys_platform == "win32"', 'spoon; sys_platform != "win32"'))
@@ -136,7 +119,7 @@ def test_a_bundle_for_another_system_has_what_that_system_needs(root, tmp_path, 
     assert "100%" in shown.err and f"{archive}\n0 MB, of which" in shown.out
 
 
-def test_the_torch_of_an_index_of_its_own_is_taken(root, index):
+def test_the_torch_of_an_index_of_its_own_is_taken(root, index, make_wheel):
     """The plain index has a newer one, which needs more."""
     for name, version, needs in (("simple", "2.0", ("gigabytes",)), ("own", "1.0", ())):
         folder = index / name / "torch"

@@ -94,7 +94,7 @@ LAYERS = [
     {"scale"},
     {"stages"},
     {"widgets", "classroom", "studies", "figures"},
-    {"cli", "install", "bundle", "__main__"},
+    {"cli", "colab", "install", "bundle", "__main__"},
 ]
 
 

@@ -12,8 +12,21 @@
 # it, check every filter, balance it, and say from a measurement whether that was worth it.
 #
 # *40 minutes. Needs: a laptop. Each notebook runs alone.*
+#
+# [Open in Colab](https://colab.research.google.com/github/llmlab-project/llmlab/blob/main/notebooks/01_data.ipynb)
 
 # %%
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
+    if not find_spec("llmlab"):
+        print("Installing llmlab")
+        # %pip install -q --no-deps git+https://github.com/llmlab-project/llmlab
+    from llmlab.colab import prepare
+
+    prepare(keep_in_drive=False)
+
 import llmlab
 
 lab = llmlab.setup()

@@ -14,8 +14,21 @@
 #
 # *45 minutes with the exercise that is a must, 70 with all. Needs: a laptop. Each notebook runs
 # alone.*
+#
+# [Open in Colab](https://colab.research.google.com/github/llmlab-project/llmlab/blob/main/notebooks/06_reward.ipynb)
 
 # %%
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
+    if not find_spec("llmlab"):
+        print("Installing llmlab")
+        # %pip install -q --no-deps git+https://github.com/llmlab-project/llmlab
+    from llmlab.colab import prepare
+
+    prepare(keep_in_drive=False)
+
 import llmlab
 
 lab = llmlab.setup()

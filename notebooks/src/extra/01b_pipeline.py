@@ -13,8 +13,21 @@
 # thousand machines.
 #
 # *30 minutes. Needs: a laptop; its last part also `datatrove`. An extra, off the class path.*
+#
+# [Open in Colab](https://colab.research.google.com/github/llmlab-project/llmlab/blob/main/notebooks/extra/01b_pipeline.ipynb)
 
 # %%
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
+    if not find_spec("llmlab"):
+        print("Installing llmlab")
+        # %pip install -q --no-deps git+https://github.com/llmlab-project/llmlab
+    from llmlab.colab import prepare
+
+    prepare(keep_in_drive=False)
+
 import llmlab
 
 lab = llmlab.setup()
