@@ -8,11 +8,14 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from llmlab import lab
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
+from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
-from llmlab.core.tokenizer import SPECIALS, train_bpe
+from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.hub import load_hf, save_hf
+from llmlab.stages import loop
 from llmlab.stages.sft import Chat
 
 TEXTS = [
@@ -29,11 +32,18 @@ SHAPES = {
     "Llama": LLAMA,
     "Llama, grouped and tied": replace(LLAMA, n_kv_heads=2, tie_embeddings=True),
     "Llama, other theta and eps": replace(LLAMA, rope_theta=500.0, norm_eps=1e-2),
+    "Llama, slowed down": replace(LLAMA, rope_theta={
+        "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
+    }),
     "Qwen3": replace(LLAMA, qk_norm=True),
+    "Qwen3, slowed down": replace(LLAMA, qk_norm=True, rope_theta={
+        "rope_type": "linear", "rope_theta": 100.0, "factor": 4.0,
+    }),
     "Qwen3, grouped, tied, wide heads": replace(
         LLAMA, n_kv_heads=1, head_dim=16, qk_norm=True, tie_embeddings=True
     ),
-}
+}  # fmt: skip
 IDS = torch.randint(0, LLAMA.vocab_size, (2, 30), generator=torch.Generator().manual_seed(0))
 
 
@@ -80,9 +90,9 @@ def test_what_was_saved_loads_bit_for_bit(exported):
 def test_the_config_says_what_transformers_would_else_guess(exported):
     model, folder = exported
     config = json.loads((folder / "config.json").read_text())
-    assert (
-        config["rope_parameters"]["rope_theta"] == config["rope_theta"] == model.config.rope_theta
-    )
+    rope, ours = config["rope_parameters"], model.config.rope_theta
+    assert rope == ours if isinstance(ours, dict) else rope["rope_theta"] == ours
+    assert config["rope_theta"] == rope["rope_theta"]  # where transformers before 5 looks
     assert config["eos_token_id"] == TOKENIZER.special("<|end|>") and config["bos_token_id"] is None
 
 
@@ -102,30 +112,131 @@ def their_model(kind: str, **changes):
     return model
 
 
-@pytest.mark.parametrize("kind", ["Llama", "Qwen3"])
-@pytest.mark.parametrize("tied", [False, True])
-@torch.no_grad()
-def test_their_folders_load_sharded_too(kind, tied, tmp_path):
-    theirs = their_model(kind, tie_word_embeddings=tied)
-    theirs.save_pretrained(tmp_path, max_shard_size="20kB")
-    assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    model, tokenizer, meta = load_hf(tmp_path)
-    assert tokenizer is None and meta["hf"]["model_type"] == kind.lower()
-    ids = IDS % 97
-    assert (theirs(ids).logits - model(ids)).abs().max() < 1e-4
+SLOWED = {
+    "linear": {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0},
+    "llama3": {
+        "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
+    },
+}  # fmt: skip
+SMOLLM2 = {  # a Llama of 9 heads in 3 groups, tied
+    "hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 8,
+    "tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
+}  # fmt: skip
+LAYOUTS = {
+    "Llama": ("Llama", {}),
+    "Llama, tied": ("Llama", {"tie_word_embeddings": True}),
+    "Llama, linear": ("Llama", {"rope_parameters": SLOWED["linear"]}),
+    "Llama 3.1": ("Llama", {"rope_parameters": SLOWED["llama3"]}),
+    "SmolLM2": ("Llama", SMOLLM2),
+    "Qwen3": ("Qwen3", {"head_dim": 16}),
+    "Qwen3, tied": ("Qwen3", {"tie_word_embeddings": True}),
+    "Qwen3, linear": ("Qwen3", {"rope_parameters": SLOWED["linear"]}),
+}
 
 
+def equal(theirs, model: Transformer) -> bool:
+    """Whether both give the same logits within 1e-4, over the whole context."""
+    ids = torch.randint(0, 97, (2, 64), generator=torch.Generator().manual_seed(2))
+    return (theirs(ids).logits - model(ids)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
-def test_the_older_config_and_bf16_weights_load(tmp_path):
-    rope = {"rope_type": "default", "rope_theta": 300.0}
-    their_model("Llama", rope_parameters=rope).bfloat16().save_pretrained(tmp_path)
+def test_every_layout_loads_whole_and_sharded(layout, tmp_path):
+    kind, changes = LAYOUTS[layout]
+    theirs = their_model(kind, **changes)
+    for size, files in (("1GB", 1), ("20kB", 2)):
+        theirs.save_pretrained(tmp_path / size, max_shard_size=size)
+        assert len(list((tmp_path / size).glob("*.safetensors"))) >= files
+        model, tokenizer, meta = load_hf(tmp_path / size)
+        assert tokenizer is None and meta["hf"]["model_type"] == kind.lower()
+        assert equal(theirs, model)
+
+
+@pytest.mark.parametrize("layout", ["Llama, linear", "Llama 3.1"])
+@torch.no_grad()
+def test_rope_scaling_makes_the_difference_and_is_read_in_the_older_spelling(layout, tmp_path):
+    theirs = their_model("Llama", **LAYOUTS[layout][1])
+    theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    rope = config.pop("rope_parameters")
+    theta = rope.pop("rope_theta")
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"rope_theta": theta, "rope_scaling": rope})
+    )
+    model, _, _ = load_hf(tmp_path)
+    assert equal(theirs, model)
+    plain = Transformer(replace(model.config, rope_theta=theta))
+    plain.load_state_dict(model.state_dict())
+    assert not equal(theirs, plain)
+
+
+def test_rope_scaling_survives_a_checkpoint(tmp_path):
+    their_model("Llama", rope_parameters=SLOWED["llama3"]).save_pretrained(tmp_path)
+    model, _, _ = load_hf(tmp_path)
+    tokenizer = BPE((), specials=())
+    model.config = replace(model.config, vocab_size=256)
+    model.embed.weight.data = torch.randn(256, 32)
+    model.head.weight.data = torch.randn(256, 32)
+    made = lab.setup("class", runs_dir=tmp_path)
+    job = loop.Job(model, tokenizer, Optimizer(model.named_parameters()), made.path("base"))
+    job.save()
+    again, _, _ = made.load(made.path("base"))
+    assert again.config == model.config and torch.equal(again.rope, model.rope)
+    job.steps = 1
+    job.save()
+    assert loop.Job(model, tokenizer, Optimizer(model.named_parameters()), job.path).resume()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@torch.no_grad()
+def test_weights_of_any_dtype_load(dtype, tmp_path):
+    their_model("Llama").to(dtype).save_pretrained(tmp_path)
     theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    model, _, _ = load_hf(tmp_path)
+    assert model.embed.weight.dtype == torch.float32 and equal(theirs, model)
+
+
+@torch.no_grad()
+def test_the_older_config_loads(tmp_path):
+    rope = {"rope_type": "default", "rope_theta": 300.0}
+    theirs = their_model("Llama", rope_parameters=rope)
+    theirs.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     del config["rope_parameters"], config["head_dim"]
     (tmp_path / "config.json").write_text(json.dumps(config | {"rope_theta": 300.0}))
     model, _, _ = load_hf(tmp_path)
-    assert model.config.rope_theta == 300 and model.embed.weight.dtype == torch.float32
-    assert (theirs(IDS % 97).logits - model(IDS % 97)).abs().max() < 1e-4
+    assert model.config.rope_theta == 300 and equal(theirs, model)
+
+
+# --- Shards ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_large_model_goes_out_in_shards_that_both_read(tmp_path):
+    model = random_model(LLAMA)
+    save_hf(model, TOKENIZER, tmp_path, max_shard_bytes=30_000)
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert len(shards) > 3 and {p.name for p in shards} == set(index["weight_map"].values())
+    largest = max(t.nbytes for t in model.state_dict().values())
+    assert all(p.stat().st_size < max(30_000, largest) + 4_000 for p in shards)
+    assert index["metadata"]["total_size"] == sum(t.nbytes for t in model.state_dict().values())
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert (theirs(IDS).logits - model(IDS)).abs().max() < 1e-4
+    assert torch.equal(load_hf(tmp_path)[0](IDS), model(IDS))
+
+
+@pytest.mark.parametrize("first, second", [(10**9, 30_000), (30_000, 10**9), (20_000, 50_000)])
+def test_a_second_export_leaves_nothing_of_the_first(first, second, tmp_path):
+    save_hf(random_model(replace(LLAMA, n_layers=3)), TOKENIZER, tmp_path, max_shard_bytes=first)
+    model = random_model(LLAMA)
+    save_hf(model, TOKENIZER, tmp_path / "alone", max_shard_bytes=second)
+    save_hf(model, TOKENIZER, tmp_path, max_shard_bytes=second)
+    names = {p.name for p in tmp_path.iterdir()} - {"alone"}
+    assert names == {p.name for p in (tmp_path / "alone").iterdir()}
+    assert torch.equal(load_hf(tmp_path)[0](IDS), model(IDS))
 
 
 # --- The tokenizer and the chat -------------------------------------------------------------
@@ -184,12 +295,15 @@ def test_a_tokenizer_that_transformers_saved_again_loads(theirs, tmp_path):
     "change",
     [
         lambda t: t["model"].update(type="WordLevel"),
-        lambda t: t["model"]["vocab"].update(a=98, b=97),  # bytes in another order
-        lambda t: t["pre_tokenizer"]["pretokenizers"][1].update(use_regex=True),
+        lambda t: t["model"].update(byte_fallback=True),
         lambda t: t["model"]["merges"].append(["?", "nothing"]),
+        lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed"),
+        lambda t: t["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="("),
+        lambda t: t["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True),
+        lambda t: t["pre_tokenizer"]["pretokenizers"].reverse(),
         lambda t: t.update(pre_tokenizer=None),
-        lambda t: t.update(normalizer={"type": "NFC"}),
-        lambda t: t["added_tokens"][0].update(id=5000),
+        lambda t: t.update(normalizer={"type": "Lowercase"}),
+        lambda t: t["added_tokens"][0].update(id=5000),  # the model has no such row
     ],
 )
 def test_another_tokenizer_is_none(theirs, tmp_path, change):
@@ -240,8 +354,12 @@ def set_config(folder, **changes):
         ({"model_type": "qwen3"}, "it has no .*q_norm"),
         ({"attention_bias": True}, "attention_bias is True"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope type is 'yarn'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope type is 'linear'"),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
+            "rope type is 'yarn'.* knows",
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "it has no 'factor'"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
     ],
 )
 def test_a_wrong_config_is_refused(folder, changes, message):
@@ -298,6 +416,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path
 def test_every_file_is_whole_and_no_other_is_left(folder):
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json",
+        "README.md", "config.json", "generation_config.json", "model.safetensors",
+        "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
