@@ -94,8 +94,11 @@ def weight(n: float) -> float:
 
 
 def mean(record: dict) -> dict:
-    """A step's figures, averaged over the processes; counts and texts stay one's own."""
-    numbers = {k: v for k, v in record.items() if isinstance(v, float)}
+    """A step's figures, averaged over the processes."""
+    if size() == 1:
+        return record
+    # A mean of whole numbers is a whole one here and none there: so both kinds count.
+    numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
     sums = _summed(list(numbers.values()))
     return record | {k: v / size() for k, v in zip(numbers, sums, strict=True)}
 

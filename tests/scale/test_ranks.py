@@ -95,6 +95,18 @@ def test_a_part_that_is_damaged_is_said_and_the_one_before_taken(tmp_path, kille
     assert "Traceback" not in out.partition("The checkpoint")[2].partition("elastic")[0]
 
 
+def test_fine_tuning_in_two_processes_is_that_of_one(tmp_path):
+    """Each has the whole model and a part of each step's examples, of unequal lengths."""
+    logs = []
+    for processes in (0, 2):
+        runs = tmp_path / str(processes)
+        tune = ["-m", "llmlab", "run", "sft", "--profile", "full", "--toy", "--steps", 6]
+        ended(start(processes, *tune, "--runs-dir", runs))
+        log = artifacts.read_meta(runs / "full-toy" / "sft.safetensors")["log"]
+        logs.append([record["loss"] for record in log])
+    assert logs[1] == pytest.approx(logs[0], abs=1e-4) and len(logs[0]) == 6
+
+
 # --- A process that is alone ----------------------------------------------------------------
 
 
