@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 
+# Notebooks and what is slow run one by one: they have budgets in seconds and megabytes.
+SIDE_BY_SIDE := -n auto --dist loadfile
+
 .PHONY: student setup lab dev check test test-all bundle run notebooks
 
 setup:
@@ -14,10 +17,10 @@ dev:
 check: dev
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
-	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser --ignore=tests/slow
+	$(VENV_PYTHON) -m pytest tests --ignore=tests/browser --ignore=tests/slow $(SIDE_BY_SIDE)
 test: check
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
-	$(VENV_PYTHON) -m pytest tests/browser
+	$(VENV_PYTHON) -m pytest tests/browser $(SIDE_BY_SIDE)
 test-all: test
 	$(VENV_PYTHON) -m pytest tests/slow
 # For other machines: make bundle FOR="--python 3.12 --platform windows --out E:/"

@@ -3,8 +3,9 @@
     python bench/train.py [--shape small] [--rounds 5] [--peer NAME=PATH] [--json FILE]
 
 Every contestant trains a model of the same shape on the same rows: forward, loss, backward,
-clipping and update, in bf16 where the machine multiplies in it.  A round times a few steps of each
-in turn, so that what else runs on the machine slows all of them; the median round counts.
+clipping and update, in bf16 where the machine multiplies in it; on a GPU all are compiled.  A
+round times a few steps of each in turn, so that what else runs on the machine slows all of them;
+the median round counts.
 
 A peer is a Python file elsewhere with one function,
 
@@ -33,10 +34,12 @@ from llmlab.core.losses import next_token_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
 from llmlab.lab import CLASS, pick_device, setup
+from llmlab.scale import speed
 from llmlab.stages import costs
 
 Step = Callable[[Tensor], float]
 DEVICE, DTYPE = pick_device()
+ON_GPU = DEVICE == "cuda"  # where all are compiled, and ours runs as the `full` profile has it
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Shape:
 m = CLASS.model
 SHAPES = {
     "small": Shape(4096, 256, 6, 8, 32, 683, seq_len=256, batch=16),
+    "large": Shape(50_304, 768, 12, 12, 64, 2048, seq_len=1024, batch=16),  # GPT-2's: 124 M
     "class": Shape(m.vocab_size, m.dim, m.n_layers, m.n_heads, m.head_dim, m.hidden_dim,
                    CLASS.seq_len, CLASS.pretraining_batch),
 }  # fmt: skip
@@ -75,7 +79,10 @@ def ours(shape: Shape, muon_lr: float = 0.02) -> Step:
     """llmlab's model and optimiser; muon_lr=0: AdamW for all parameters."""
     model = Transformer(shape.config()).to(DEVICE)
     model.compute_dtype = DTYPE
-    optimizer = Optimizer(model.named_parameters(), muon_lr=muon_lr)
+    if ON_GPU:
+        speed.prepare(model, compiled=True)
+    kind = speed.FusedOptimizer if ON_GPU else Optimizer
+    optimizer = kind(model.named_parameters(), muon_lr=muon_lr)
     optimizer.dtype = DTYPE
 
     def step(ids: Tensor) -> float:
@@ -91,6 +98,8 @@ def transformers_step(model) -> Step:
     """A model of `transformers` under autocast, with PyTorch's fused AdamW."""
     model = model.to(DEVICE).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    if ON_GPU:
+        model.compile()
     mixed = torch.autocast(DEVICE, DTYPE) if DTYPE != torch.float32 else nullcontext()
 
     def step(ids: Tensor) -> float:
@@ -177,15 +186,17 @@ def bench(name: str, shape: Shape, rounds: int, contestants: dict) -> dict:
     print(f"\n{name}: {shape}\n{costs.total(config):,} parameters; "
           f"peak of matrix products {peak / 1e9:,.0f} GFLOP/s in {str(DTYPE)[6:]}")  # fmt: skip
     print(f"{'':<22}{'tokens/s':>10}{'x best peer':>13}{'of the peak':>13}")
-    for contestant, speed in speeds.items():
-        share = speed * flops / peak
-        print(f"{contestant:<22}{speed:>10,.0f}{speed / best:>13.2f}{share:>13.0%}")
+    for contestant, rate in speeds.items():
+        share = rate * flops / peak
+        print(f"{contestant:<22}{rate:>10,.0f}{rate / best:>13.2f}{share:>13.0%}")
     return {"shape": asdict(shape), "peak": peak, "tokens_per_s": speeds}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time a training step beside others.")
-    parser.add_argument("--shape", choices=SHAPES, help="one of them (default: all)")
+    parser.add_argument(
+        "--shape", choices=SHAPES, help="one of them (default: all, 'large' on a GPU)"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -193,7 +204,8 @@ def main(argv: list[str] | None = None) -> int:
     print(setup().machine())
     named = dict(item.split("=", 1) for item in args.peer)
     contestants = CONTESTANTS | {name: peer(path) for name, path in named.items()}
-    shapes = [args.shape] if args.shape else list(SHAPES)
+    usual = [name for name in SHAPES if ON_GPU or name != "large"]
+    shapes = [args.shape] if args.shape else usual
     figures = {name: bench(name, SHAPES[name], args.rounds, contestants) for name in shapes}
     if args.json:
         args.json.write_text(json.dumps({"device": setup().machine(), **figures}, indent=1) + "\n")
