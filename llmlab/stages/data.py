@@ -27,7 +27,7 @@ from torch import Tensor
 
 from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
-from llmlab.sources import source_path
+from llmlab.sources import is_validation, source_path
 
 END = "<|end|>"
 
@@ -165,11 +165,6 @@ def twins(texts: list[str], threshold: float = 0.5, band: int = 4) -> set[int]:
         for key in keys:
             buckets[key].append(i)
     return out
-
-
-def is_validation(text: str, share: float = 0.05) -> bool:
-    """Whether a document belongs to the validation set: by its hash, so for ever."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) < share * 2**32
 
 
 @dataclass(frozen=True)

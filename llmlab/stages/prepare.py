@@ -35,7 +35,7 @@ class Work:
 
     executor: "local", or "slurm" or "ray" for a cluster; options: what datatrove's executor of
     that kind takes, such as {"partition": "cpu", "time": "08:00:00"}.  workers: how many parts at
-    a time, None for as many as there are cores.
+    a time, None for as many as there are cores, or as a cluster has room for.
     """
 
     workers: int | None = None
@@ -44,7 +44,7 @@ class Work:
 
     def __post_init__(self):
         """LabError for an executor that is none, and for no workers."""
-        if self.executor not in EXECUTORS or (self.workers or 1) < 1:
+        if self.executor not in EXECUTORS or (self.workers is not None and self.workers < 1):
             raise LabError(
                 f"Text is tokenised by one worker or more, on {', '.join(EXECUTORS)}; nothing was "
                 "done."
@@ -93,7 +93,7 @@ def prepare(
             job.run()
         except Exception as error:  # of whatever read, tokenised or wrote a part
             raise LabError(
-                f"{source.name} could not be tokenised ({doors._short(error)}). "
+                f"{source.name} could not be tokenised ({' '.join(str(error).split())[:200]}). "
                 f"{_done(half)} of {parts} parts are done and kept: run it again to go on."
             ) from None
     if (done := _done(half)) < parts:
@@ -125,16 +125,16 @@ def _job(source, tokenizer, folder, rows, share, half: Path, parts: int, work: W
     limit = ceil(rows / parts) if rows else -1
     steps = [
         HuggingFaceDatasetReader(path, options, streaming=True, limit=limit, text_key="text"),
-        trove.WriteIds(str(half), pack_tokenizer(tokenizer), share),
+        trove.WriteIds(str(half), tokenizer, share),
     ]
     made = {"local": trove.Local, "slurm": executor.SlurmPipelineExecutor,
             "ray": executor.RayPipelineExecutor}[work.executor]  # fmt: skip
-    workers = min(parts, work.workers or lab.cores())
-    how = {"tasks": parts, "workers": workers, "logging_dir": str(half / "log"), **work.options}
+    how = {"tasks": parts, "logging_dir": str(half / "log"), "workers": work.workers or -1}
     if work.executor == "local":
+        how["workers"] = min(parts, work.workers or lab.cores())
         how["start_method"] = "spawn"  # as on Windows: nothing is inherited half-made
     try:
-        return made(steps, **how)
+        return made(steps, **how, **work.options)
     except TypeError as error:
         raise LabError(
             f"The executor {work.executor} cannot be made with these options ({error}); nothing "
@@ -206,6 +206,8 @@ def _seal(source: Source, half: Path, target: Path, parts: int, vocab_size: int)
         about | {"key": target.name.rsplit("-", 1)[1], "dtype": dtype_for(vocab_size),
                  "vocab_size": vocab_size, "files": files, **totals},
     )  # fmt: skip
+    for left in half.glob(f"{artifacts.SCRATCH}*"):  # by a kill
+        shutil.rmtree(left, ignore_errors=True)
     os.rename(half, target)
     shutil.rmtree(target / "log", ignore_errors=True)
     for part in target.glob("[0-9]*.json"):

@@ -1,6 +1,7 @@
 """Our parts of a datatrove job: the step that writes ids, and a local executor that keeps quiet.
 
-Nothing but `prepare` imports this module, since datatrove is no part of a class install.
+Nothing but `prepare` imports this module, since datatrove is no part of a class install; and it
+imports no torch, which would weigh on every worker.
 https://github.com/huggingface/datatrove
 """
 
@@ -16,9 +17,10 @@ from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
 from llmlab import artifacts
-from llmlab.lab import unpack_tokenizer
-from llmlab.stages.data import END, is_validation
+from llmlab.core.tokenizer import BPE
+from llmlab.sources import is_validation
 
+END = "<|end|>"
 BATCH = 500  # documents that are tokenised at a time
 
 
@@ -33,18 +35,18 @@ class WriteIds(PipelineStep):
     Beside it NAME.json counts what is in it and holds the texts that were held out.  datatrove's
     own DocumentTokenizer would take a "<|end|>" in a text for the special token.
 
-    tokenizer: as `pack_tokenizer` packs it.  share: of documents, by their hash, that are held out.
+    share: of documents, by their hash, that are held out.
     """
 
     name, type = "Ids", "Tokenizer"
 
-    def __init__(self, folder: str, tokenizer: dict, share: float):
+    def __init__(self, folder: str, tokenizer: BPE, share: float):
         super().__init__()
         self.folder, self.tokenizer, self.share = folder, tokenizer, share
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        bpe = unpack_tokenizer(self.tokenizer)
-        encoding, end, dtype = bpe.to_tiktoken(), bpe.special(END), dtype_for(bpe.vocab_size)
+        encoding, end = self.tokenizer.to_tiktoken(), self.tokenizer.special(END)
+        dtype = dtype_for(self.tokenizer.vocab_size)
         counts, held_out, texts = {"ids": 0, "documents": 0, "bytes": 0}, [], (d.text for d in data)
         path = Path(self.folder) / f"{rank:05d}.ids"
         with artifacts._replacing(path) as temp, open(temp, "wb") as out:
