@@ -38,6 +38,14 @@ def prepare(model: Transformer, compiled: bool = False, recompute: bool = False)
             block.compile()
 
 
+def release(model: Transformer) -> None:
+    """Undo `prepare`: for looking inside, masks and parts are wanted again."""
+    model.__dict__.pop("hidden", None)
+    for block in model.blocks:
+        block.__dict__.pop("forward", None)
+        block._compiled_call_impl = None
+
+
 def causal_hidden(model: Transformer, ids: Tensor, cache: KVCache | None = None, mask=None):
     """`Transformer.hidden`: (B, T) -> (B, T, dim), with the fused causal kernel where no mask and
     no cache is given (Dao et al. 2022)."""

@@ -96,6 +96,7 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
         speed.prepare(model, p.compile and lab.device == "cuda", p.recompute)
     job = new_job(lab, model, tokenizer, lab.path(name), corpus.hash())
     train(lab, job, mixture, on_step, snapshots)
+    speed.release(model)
     return job
 
 

@@ -48,6 +48,15 @@ def test_a_prepared_model_has_the_same_loss_and_gradients(recompute):
         assert_close(b, a, atol=1e-5, rtol=1e-3)
 
 
+def test_a_released_model_is_as_it_was():
+    plain, ready = model(), model()
+    before = set(ready.__dict__), set(ready.blocks[0].__dict__)
+    speed.prepare(ready, compiled=True, recompute=True)
+    speed.release(ready)
+    assert (set(ready.__dict__), set(ready.blocks[0].__dict__) - {"_compiled_call_impl"}) == before
+    assert loss_and_gradients(ready)[0] == loss_and_gradients(plain)[0]
+
+
 def test_recomputing_keeps_less():
     """Counted: bytes that the forward pass leaves for the backward pass."""
 
