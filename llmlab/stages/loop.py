@@ -162,13 +162,13 @@ class Job:
                 f"{self.path} is whole, but its weights do not fit the model that it names, so it "
                 "cannot go on. It was left as it is: remove it to begin again."
             )
-        self.model.load_state_dict(_named(tensors, "model."), strict=False)
+        self.model.load_state_dict(named(tensors, "model."), strict=False)
         if self.extra is not None:
-            self.extra.load_state_dict(_named(tensors, "extra."))
+            self.extra.load_state_dict(named(tensors, "extra."))
         if "dtype" in meta:
             self.model.compute_dtype = self.optimizer.dtype = getattr(torch, meta["dtype"])
         device = self.model.embed.weight.device
-        self.optimizer.state = {k: v.to(device) for k, v in _named(tensors, "optimizer.").items()}
+        self.optimizer.state = {k: v.to(device) for k, v in named(tensors, "optimizer.").items()}
         self.take_up(meta)
         return True
 
@@ -189,7 +189,8 @@ def fingerprint(model: Transformer) -> str:
     return hashed.hexdigest()[:16]
 
 
-def _named(tensors: dict, prefix: str) -> dict:
+def named(tensors: dict, prefix: str) -> dict:
+    """Those of a checkpoint's tensors whose names begin so, by the rest of the name."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
@@ -220,9 +221,9 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
             if ranks.anywhere(step > 1 and sum(times) > budget / 10)[0]:
                 break  # a slow machine: its budget is for training
     finally:  # also where it is interrupted: the same call then begins from the same weights
-        job.model.load_state_dict(_named(before, "model."), strict=False)
+        job.model.load_state_dict(named(before, "model."), strict=False)
         if job.extra is not None:
-            job.extra.load_state_dict(_named(before, "extra."))
+            job.extra.load_state_dict(named(before, "extra."))
         job.optimizer.state, job.optimizer.t = state, t
     share = (time.thread_time() - own) / sum(times) if lab.device == "cpu" else 1.0
     steps = max(10, int(0.95 * (budget - sum(times)) / median(times[2:])))

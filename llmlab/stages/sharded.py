@@ -59,6 +59,6 @@ class ShardedJob(loop.Job):
         self.optimizer.make_state()
         tensors = self.tensors()
         sharded.load(place, tensors)
-        self.model.load_state_dict(loop._named(tensors, "model."), strict=False)
+        self.model.load_state_dict(loop.named(tensors, "model."), strict=False)
         self.take_up(meta)
         return True
