@@ -62,18 +62,23 @@ def load(path: Path) -> tuple[Transformer, HubTokenizer | None]:
     return model, _tokenizer(reader, config.vocab_size)
 
 
-def opened(path: Path) -> "GGUFReader":
-    """A file, opened.  LabError where the package gguf is not installed, or there is no file."""
+def reader_class() -> type["GGUFReader"]:
+    """What opens a file.  LabError where the package gguf is not installed."""
     try:
         from gguf import GGUFReader
     except ImportError:
         raise LabError(
-            "The real model's file is read by the package gguf, which is not installed: run "
+            "A .gguf file is read by the package gguf, which is not installed: run "
             "`%pip install gguf==0.19.0` in a cell, then this cell again."
         ) from None
+    return GGUFReader
+
+
+def opened(path: Path) -> "GGUFReader":
+    """A file, opened.  LabError where there is none, or the package gguf is not installed."""
     if not path.is_file():
         raise LabError(f"There is no file {path}. Check the path.")
-    return GGUFReader(path)
+    return reader_class()(path)
 
 
 def tensor(stored) -> Tensor:

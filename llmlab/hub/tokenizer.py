@@ -82,6 +82,7 @@ def tokenizer_files(tokenizer: BPE | HubTokenizer, room: int) -> tuple[dict, dic
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": room,
+        "padding_side": "left",  # so that what is written follows what was read
         "clean_up_tokenization_spaces": False,
         "eos_token": "<|end|>",
         "pad_token": "<|end|>",

@@ -12,6 +12,7 @@ from torch import Tensor
 from llmlab import artifacts, kitchen, sources
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
+from llmlab.hub import gguf
 from llmlab.lab import Lab
 
 # --- Words as directions --------------------------------------------------------------------
@@ -176,20 +177,12 @@ def smollm2() -> tuple[Tensor, list[str]]:
 
     LabError where the package gguf is not installed, or the model cannot be had.
     """
-    try:
-        from gguf import GGUFReader
-        from gguf.quants import dequantize
-    except ImportError:
-        raise LabError(
-            "The real model's file is read by the package gguf, which is not installed: run "
-            "`%pip install gguf==0.19.0` in a cell, then this cell again."
-        ) from None
+    gguf.reader_class()  # before 93 MB are fetched
     (path,) = sources.fetch(sources.sources()["smollm2"]).rglob("*.gguf")
-    reader = GGUFReader(path)
+    reader = gguf.opened(path)
     stored = next(t for t in reader.tensors if t.name == "token_embd.weight")
-    matrix = torch.from_numpy(dequantize(stored.data, stored.tensor_type))
-    spelled = reader.fields["tokenizer.ggml.tokens"].contents()
-    return matrix, [token.replace("\u0120", " ") for token in spelled]  # GPT-2's sign for a space
+    # GPT-2's sign for a space
+    return gguf.tensor(stored), [t.replace("\u0120", " ") for t in gguf.tokens(reader)]
 
 
 def run(lab: Lab, on_step=None) -> dict:

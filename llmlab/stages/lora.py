@@ -5,11 +5,15 @@ numbers in place of out * in.  Afterwards the correction is added to W, and the 
 ordinary one again.  Hu et al. 2022, "LoRA", equation 3 (A is `down` there, B is `up`).
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llmlab.artifacts import LabError
 from llmlab.core.model import Linear, Transformer
+from llmlab.hub.adapter import read_adapter, write_adapter
 
 
 class LoRALinear(nn.Module):
@@ -65,3 +69,44 @@ def _replace(model: Transformer, kind: type, new) -> None:
 def trainable(model: nn.Module) -> int:
     """How many numbers are learned."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+# --- To hand on -----------------------------------------------------------------------------
+
+
+def save_adapter(model: Transformer, path: str | Path, base: str | Path | None = None) -> None:
+    """Write a model's corrections alone, in the format of `peft`, for the exported model.
+
+    base: where that model is, for `peft` to find it.  LabError where the model has no corrections,
+    or the folder cannot be written.
+    """
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, LoRALinear)}
+    if not parts:
+        raise LabError("This model has no LoRA corrections, so nothing was written. See add_lora.")
+    write_adapter(path, {name: (p.down, p.up, p.scale) for name, p in parts.items()}, base)
+
+
+def load_adapter(model: Transformer, path: str | Path) -> Transformer:
+    """The model itself, everything frozen, with the corrections of an adapter of `peft`.
+
+    LabError where the adapter is none, or was made for a model of another shape; the model is
+    then as it was.
+    """
+    pairs = read_adapter(path)
+    matrices = {name: part for name, part in model.named_modules() if isinstance(part, Linear)}
+    for name, (down, up, _) in pairs.items():
+        shape = tuple(matrices[name].weight.shape) if name in matrices else None
+        if not name.startswith("blocks.") or shape != (len(up), down.shape[1]):
+            raise LabError(
+                f"The adapter in {path} corrects {name} with a matrix of {len(up)} x "
+                f"{down.shape[1]}, which this model does not have. Load it onto the model that it "
+                "was made for."
+            )
+    model.requires_grad_(False)
+    for name, (down, up, scale) in pairs.items():
+        part = LoRALinear(matrices[name], len(down), scale)
+        part.down.data.copy_(down)
+        part.up.data.copy_(up)
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, part)
+    return model
