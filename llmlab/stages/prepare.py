@@ -86,8 +86,8 @@ def prepare(
     parts = doors.stream(source, folder).num_shards  # also: whether it can be had at all
     parts = parts if parts > 1 else PARTS
     half = target.with_name(f"{target.name}.part")
-    artifacts.check_place(half / MANIFEST)
     job = _job(source, tokenizer, folder, rows, share, half, parts, work)
+    artifacts.check_place(half / MANIFEST)
     with _quiet(), _progress(source.name, half, parts, tokenizer.vocab_size):
         try:
             job.run()
@@ -217,7 +217,10 @@ def _seal(source: Source, half: Path, target: Path, parts: int, vocab_size: int)
 # --- What is there, and what is brought -----------------------------------------------------
 
 
-def state(source: Source, tokenizer: BPE, folder: Path | None = None, rows: int | None = None):
+def state(
+    source: Source, tokenizer: BPE, folder: Path | None = None, rows: int | None = None,
+    share: float = HELD_OUT,
+) -> tuple[str, str, int]:  # fmt: skip
     """What this machine has of a data set: (status, what there is of it, its bytes).
 
     The statuses: "tokenised", "half done", "local" for one's own files, "cached", "missing".
@@ -225,7 +228,7 @@ def state(source: Source, tokenizer: BPE, folder: Path | None = None, rows: int 
     found = doors.files(source, folder)
     size = sum(path.stat().st_size for path in found)
     if "pretraining" in source.stages:
-        target = place(source, tokenizer, folder, rows)
+        target = place(source, tokenizer, folder, rows, share)
         if (target / MANIFEST).is_file():
             manifest = artifacts.read_json(target / MANIFEST)
             written = sum(path.stat().st_size for path in target.glob("*.ids"))

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from llmlab import lab
+from llmlab.stages import doors, prepare
+
 FOODS = ("leeks", "rice", "lentils", "apples", "carrots", "barley", "eggs", "plums")
 
 
@@ -131,3 +134,34 @@ def own_data(tmp_path_factory) -> Path:
         write_rows(folder / name / f"{split}.{ending}", rows_of(name, 60))
         write_rows(folder / name / f"{test}.{ending}", rows_of(name, 20, seed=1))
     return folder
+
+
+# --- Pages, tokenised -----------------------------------------------------------------------
+
+SHARE = 0.1  # of the pages that are held out
+FILES, PAGES = 3, 160
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The line's."""
+    return lab.setup("class-toy").tokenizer()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder for --data-dir with pages in several files, and their texts."""
+    folder, rows = tmp_path_factory.mktemp("web"), rows_of("fineweb_edu", FILES * PAGES)
+    for k in range(FILES):
+        some = rows[k * PAGES : (k + 1) * PAGES]
+        write_rows(folder / "fineweb_edu" / f"{k:03d}_00000.parquet", some)
+    return folder, [row["text"] for row in rows]
+
+
+@pytest.fixture(scope="session")
+def ids_folder(pages, tokenizer, tmp_path_factory) -> Path:
+    """The ids of these pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        source, work = doors.big()["fineweb_edu"], prepare.Work(workers=1)
+        return prepare.prepare(source, tokenizer, pages[0], share=SHARE, work=work)
