@@ -288,6 +288,18 @@ def chat(args: argparse.Namespace) -> int:
             print(error)
 
 
+def evaluate(args: argparse.Namespace) -> int:
+    """Figures of a model on tasks, ours and published ones."""
+    from llmlab.stages import evaluation
+
+    tasks = args.tasks or evaluation.TASKS
+    made = _lab(args)
+    figures = evaluation.run(made, args.model, tasks, args.limit, args.as_chat)
+    print(_table("evaluation", figures))
+    _write_json(args, figures)
+    return 0
+
+
 def export(args: argparse.Namespace) -> int:
     """Write a model in the Hugging Face format."""
     from pathlib import Path
@@ -492,6 +504,14 @@ def parser() -> argparse.ArgumentParser:
         if function is sample:
             command.add_argument("--prompt", default="")
             command.add_argument("--tokens", type=int, default=150)
+
+    command = add(evaluate, "bits per byte, the kitchen's rules, and lm-eval's tasks")
+    where = "grpo, base, ..., a .safetensors or .gguf file, or a Hugging Face folder"
+    command.add_argument("model", nargs="?", default="grpo", metavar="MODEL", help=where)
+    which = "bpb, kitchen, kitchen_facts, a .yaml file, or one of lm-eval's"
+    command.add_argument("--tasks", nargs="+", metavar="TASK", help=which)
+    command.add_argument("--limit", type=int, help="questions of each of lm-eval's tasks")
+    command.add_argument("--as-chat", action="store_true", help="ask them by the chat template")
 
     command = add(export, "export --to hf DIR: write the Hugging Face format")
     command.add_argument("--to", choices=["hf"], default="hf")

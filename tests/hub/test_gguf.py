@@ -5,9 +5,7 @@ import pytest
 import torch
 import transformers
 
-from llmlab import sources
 from llmlab.artifacts import LabError
-from llmlab.core.sampling import generate
 from llmlab.hub import load_hf
 from llmlab.hub.encoding import byte_characters
 
@@ -148,26 +146,6 @@ def test_its_tokenizer_comes_with_it(tmp_path):
     assert tokenizer.vocab_size == 320
     write(tmp_path / "none.gguf", random_model(), tokenizer=False)
     assert load_hf(tmp_path / "none.gguf")[1] is None
-
-
-@torch.no_grad()
-def test_smollm2_itself_as_transformers_reads_it():
-    """The real file, in 4 to 8 bits: 135 M parameters."""
-    source = sources.sources()["smollm2"]
-    if not source.folder.exists():
-        pytest.skip("SmolLM2 is not in the cache: 93 MB, which no test fetches")
-    (path,) = source.folder.rglob("*.gguf")
-    model, tokenizer, meta = load_hf(path)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32
-    )
-    asked = "<|im_start|>user\nName the capital of France.<|im_end|>\n<|im_start|>assistant\n"
-    ids = tokenizer.encode(asked, allowed_special="all")
-    assert (theirs(torch.tensor([ids])).logits - model(torch.tensor([ids]))).abs().max() < 1e-3
-    said = generate(model, [ids], 12, tokenizer.special("<|im_end|>"), temperature=0)[0]
-    print(tokenizer.decode(said))
-    assert "Paris" in tokenizer.decode(said)
-    assert "<|im_start|>" in tokenizer.settings["chat_template"]
 
 
 # --- Wrong files ----------------------------------------------------------------------------
