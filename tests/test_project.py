@@ -60,6 +60,23 @@ def test_requirements_name_the_six_packages_and_admit_colab():
         assert numbers(bounds[name]) <= numbers(version), name
 
 
+def test_class_installs_do_not_grow():
+    """What full size needs besides is an extra in pyproject.toml."""
+    assert requirements().keys() == {
+        "anywidget", "datasketch", "ipywidgets", "jupyterlab", "jupytext", "matplotlib", "nbclient",
+        "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn", "tiktoken", "torch",
+        "tqdm",
+    }  # fmt: skip
+
+
+def test_every_room_is_in_the_wheel():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
+    rooms = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+    assert set(packages) == {".".join(room.parts) for room in rooms} | {"llmlab._data"}
+
+
 def test_constraints_pin_every_package_that_is_asked_for():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -145,6 +162,34 @@ def test_import_is_light():
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import llmlab"], check=True, cwd=ROOT)
     assert time.perf_counter() - start < 1
+
+
+ROOMS = ("classroom", "core", "hub", "scale", "stages", "studies", "widgets")
+OWN_EXTRA = {"llmlab.__main__", "llmlab.stages.trove"}  # one runs, the other is datatrove's own
+# What only a part of the series, full size or a test asks for.
+EXTRA = {
+    "accelerate", "bitsandbytes", "datasets", "datatrove", "gguf", "huggingface_hub", "lm_eval",
+    "pandas", "peft", "pyarrow", "ray", "rustbpe", "sklearn", "tensorboard", "tokenizers",
+    "transformers", "triton", "trl",
+}  # fmt: skip
+IN_CLASS = f"""
+import importlib, pkgutil, sys
+import llmlab
+llmlab.setup()
+for room in ("", *{ROOMS!r}):
+    package = importlib.import_module(f"llmlab.{{room}}".rstrip("."))
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if module.name not in {OWN_EXTRA!r}:
+            importlib.import_module(module.name)
+parts = ("torch.distributed.fsdp", "torch.distributed.checkpoint", "torch._inductor")
+print(*({EXTRA!r} | set(parts)) & sys.modules.keys())
+"""
+
+
+def test_a_class_loads_nothing_of_the_extras():
+    command = [sys.executable, "-c", IN_CLASS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
 
 
 # --- What its notebooks hold ----------------------------------------------------------------

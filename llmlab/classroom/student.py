@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+TO_ANSWERS = re.compile(r"\n\n\[Open in Colab\]\(\S+\)$")  # a link to the notebook with solutions
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 LIKE_A_MARKER = re.compile(r"#.*\b(begin|end)\W*solution", re.IGNORECASE)
 METADATA = {
@@ -36,7 +37,7 @@ METADATA = {
 
 
 def write_student_edition(sources: Path, out: Path) -> list[Path]:
-    """Write each `*.py` of the folder `sources` into the folder `out`, as a notebook with gaps.
+    """Write each `*.py` in and below the folder `sources` into `out`, as a notebook with gaps.
 
     Nothing is written unless every source can be, and no file that differs is overwritten: it may
     hold somebody's answers.  Returns the paths; LabError with the reason otherwise.
@@ -44,8 +45,10 @@ def write_student_edition(sources: Path, out: Path) -> list[Path]:
     import nbformat
 
     texts = {
-        out / f"{source.stem}.ipynb": nbformat.writes(make_student(source)) + "\n"
-        for source in sorted(sources.glob("*.py"))
+        out / source.relative_to(sources).with_suffix(".ipynb"): (
+            nbformat.writes(make_student(source)) + "\n"
+        )
+        for source in sorted(sources.rglob("*.py"))
     }
     if not texts:
         raise LabError(f"There are no notebook sources in {sources}; a clone has notebooks/src.")
@@ -75,7 +78,7 @@ def make_student(source: Path) -> "NotebookNode":
         raise LabError(f"{source.name}, {error}") from None
     for number, (cell, code) in enumerate(zip(notebook.cells, cleared, strict=True)):
         cell.id = f"cell-{number:02}"
-        cell.source = code or cell.source
+        cell.source = code or TO_ANSWERS.sub("", cell.source)
     return notebook
 
 

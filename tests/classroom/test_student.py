@@ -243,18 +243,30 @@ def budget(source: Path) -> float:
     return float(re.search(r"budget_s: (\d+)", source.read_text("utf-8"))[1])
 
 
+def test_no_link_of_the_edition_is_dead(tmp_path):
+    """A notebook of the series leads to the next one, and some to an extra."""
+    links = []
+    for path in write_student_edition(SOURCES, tmp_path):
+        cells = nbformat.read(path, as_version=4).cells
+        found = re.findall(r"\]\(([\w/.-]+\.ipynb)\)", "\n".join(cell.source for cell in cells))
+        links += [path.parent / link for link in found]
+    assert len(links) > 10 and [link for link in links if not link.is_file()] == []
+
+
 def with_solutions() -> list[Path]:
     """The series' sources that have exercises, the cheapest to run first."""
     marked = [s for s in SOURCES.glob("*.py") if "### BEGIN SOLUTION" in s.read_text("utf-8")]
     return sorted(marked, key=budget)
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_series_becomes_a_student_edition(source):
     student = make_student(source)
     assert "SOLUTION" not in nbformat.writes(student)
     whole = jupytext.read(source, fmt="py:percent")
-    for given, kept in zip(whole.cells, student.cells, strict=True):
+    opening, _, link = whole.cells[0].source.rpartition("\n\n")
+    assert student.cells[0].source == opening and link.startswith("[Open in Colab]")
+    for given, kept in zip(whole.cells[1:], student.cells[1:], strict=True):
         assert given.source == kept.source or "### BEGIN SOLUTION" in given.source
 
 
