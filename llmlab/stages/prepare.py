@@ -19,10 +19,12 @@ from llmlab import artifacts, lab
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import pack_tokenizer
+from llmlab.scale import ranks
 from llmlab.sources import Source
 from llmlab.stages import doors
+from llmlab.stages.data import Mixture
 from llmlab.stages.loop import Bar
-from llmlab.stages.shards import MANIFEST
+from llmlab.stages.shards import MANIFEST, Blend, Kitchen, Shards
 
 HELD_OUT = 0.001  # of the documents: of a billion ids a million, more than any evaluation reads
 PARTS = 8  # into which a single file is split
@@ -212,6 +214,32 @@ def _seal(source: Source, half: Path, target: Path, parts: int, vocab_size: int)
     shutil.rmtree(target / "log", ignore_errors=True)
     for part in target.glob("[0-9]*.json"):
         part.unlink()
+
+
+def blend(
+    shares: dict[str, float], tokenizer: BPE, mixture: Mixture, seed: int,
+    folder: Path | None = None, rows: int | None = None,
+) -> Blend | None:  # fmt: skip
+    """The class's mixture blended with the data sets that pretraining reads, each by its share of
+    all rows; tokenised first, where they are not.  None where none can be had: the reason has been
+    printed.
+
+    Where several processes train, the text has to be tokenised before: they could not wait so long
+    for one another.
+    """
+    readers, weights = {"kitchen": Kitchen(mixture)}, {}
+    for source, share in doors.of_stage("pretraining", shares).items():
+        try:
+            target = place(source, tokenizer, folder, rows)
+            if ranks.size() > 1 and not (target / MANIFEST).is_file():
+                raise LabError(f"{source.name} is not tokenised yet; {doors.FETCH} does it.")
+            readers[source.name] = Shards(prepare(source, tokenizer, folder, rows), seed)
+            weights[source.name] = share
+        except LabError as error:
+            print(f"{error} The class's text serves alone.")
+    if not weights:
+        return None
+    return Blend(readers, {"kitchen": 1 - sum(weights.values()), **weights}, seed)
 
 
 # --- What is there, and what is brought -----------------------------------------------------

@@ -31,6 +31,9 @@ class Reader(Protocol):
     def epochs(self, tokens: float) -> float:
         """How often a run of so many tokens reads the text."""
 
+    def hash(self) -> str:
+        """Equal hashes, equal text."""
+
 
 def permuted(i: int, n: int, key: str) -> int:
     """Where i goes in a permutation of range(n) that the key chooses, without a table of it.
@@ -135,6 +138,10 @@ class Kitchen:
         """How often a run of so many tokens reads each recipe."""
         return self.mixture.epochs(tokens)
 
+    def hash(self) -> str:
+        """Equal hashes, equal texts."""
+        return self.mixture.corpus.hash()
+
 
 class Blend:
     """Rows of several readers, mixed by weight.
@@ -176,6 +183,11 @@ class Blend:
         """How often a run of so many tokens reads the text of the greatest weight."""
         name = max(self.weights, key=self.weights.get)
         return self.readers[name].epochs(tokens * self.weights[name])
+
+    def hash(self) -> str:
+        """Equal hashes, equal texts in equal shares."""
+        parts = [(name, w, self.readers[name].hash()) for name, w in self.weights.items()]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def batch(self, step: int, batch: int, seq_len: int, rank: int = 0, world: int = 1) -> Tensor:
         """Rows of a step: (batch, seq_len + 1) ids.

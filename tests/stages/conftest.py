@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import lab
+from llmlab import artifacts, lab
 from llmlab.stages import doors, prepare
+from llmlab.stages.data import Corpus, Mixture, read_recipes
 
 FOODS = ("leeks", "rice", "lentils", "apples", "carrots", "barley", "eggs", "plums")
 
@@ -165,3 +166,13 @@ def ids_folder(pages, tokenizer, tmp_path_factory) -> Path:
         patch.setenv("LLMLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         source, work = doors.big()["fineweb_edu"], prepare.Work(workers=1)
         return prepare.prepare(source, tokenizer, pages[0], share=SHARE, work=work)
+
+
+@pytest.fixture(scope="session")
+def mixture(tokenizer) -> Mixture:
+    """The class's rows, made of our own recipes, few at a time."""
+    recipes = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
+    weights = {"recipes": 0.7, "cards": 0.3}
+    made = Mixture(Corpus(recipes, [], {}, {}), tokenizer.to_tiktoken(), weights, 1)
+    made.SHARD = 1 << 14
+    return made

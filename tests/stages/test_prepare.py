@@ -146,6 +146,19 @@ def test_what_cannot_work_is_a_sentence(pages, tokenizer, monkeypatch):
     assert prepare.state(WEB, tokenizer, pages[0])[:2] == ("local", "3 files for training")
 
 
+def test_the_class_text_is_blended_with_what_can_be_had(pages, tokenizer, mixture, capsys):
+    blended = prepare.blend({"fineweb_edu": 0.9, "gsm8k": 0.5}, tokenizer, mixture, 1, pages[0])
+    assert blended.weights == pytest.approx({"kitchen": 0.1, "fineweb_edu": 0.9})
+    assert blended.batch(0, 3, 32).shape == (3, 33)
+    other = prepare.blend({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
+    again = prepare.blend({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
+    assert blended.hash() != other.hash() == again.hash()
+    assert capsys.readouterr().out == ""
+    assert prepare.blend({"fineweb_edu": 0.9}, tokenizer, mixture, 1) is None
+    said = capsys.readouterr().out
+    assert "LLMLAB_OFFLINE" in said and "class's text serves alone" in said
+
+
 def test_the_command_line_brings_and_shows_it(pages):
     command = [sys.executable, "-m", "llmlab"]
     where = ["--profile", "full", "--data-dir", str(pages[0])]

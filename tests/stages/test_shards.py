@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from llmlab import artifacts, lab
+from llmlab import lab
 from llmlab.artifacts import LabError
 from llmlab.stages import pretraining
-from llmlab.stages.data import Corpus, Mixture, read_recipes
 from llmlab.stages.shards import Blend, Kitchen, Shards, permuted
 
 
@@ -82,13 +81,8 @@ def test_files_that_are_not_whole_are_refused(ids_folder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def blend(ids_folder, tokenizer):
-    recipes = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
-    corpus, weights = Corpus(recipes, [], {}, {}), {"recipes": 0.7, "cards": 0.3}
-    mixture = Mixture(corpus, tokenizer.to_tiktoken(), weights, 1)
-    mixture.SHARD = 1 << 14  # made at a time
-    kitchen = Kitchen(mixture)
-    readers = {"fineweb_edu": Shards(ids_folder, 1), "kitchen": kitchen}
+def blend(ids_folder, mixture):
+    readers = {"fineweb_edu": Shards(ids_folder, 1), "kitchen": Kitchen(mixture)}
     return Blend(readers, {"fineweb_edu": 0.85, "kitchen": 0.15}, seed=1)
 
 
