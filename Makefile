@@ -6,7 +6,7 @@ VENV_PYTHON := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/pyth
 # Notebooks and what is slow run one by one: they have budgets in seconds and megabytes.
 SIDE_BY_SIDE := -n auto --dist loadfile
 
-.PHONY: student setup lab dev check test test-all bundle run notebooks
+.PHONY: student setup lab dev check test slow test-all bundle run notebooks
 
 setup:
 	$(PYTHON) -m llmlab setup
@@ -21,8 +21,9 @@ check: dev
 test: check
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 	$(VENV_PYTHON) -m pytest tests/browser $(SIDE_BY_SIDE)
-test-all: test
+slow: dev
 	$(VENV_PYTHON) -m pytest tests/slow
+test-all: test slow
 # For other machines: make bundle FOR="--python 3.12 --platform windows --out E:/"
 bundle: setup
 	$(VENV_PYTHON) -m llmlab bundle $(FOR)
