@@ -1,6 +1,7 @@
 """Text out of web pages and wikitext, its language, its personal data; 01b without datatrove."""
 
 import ast
+import re
 import html
 import json
 import math
@@ -256,7 +257,7 @@ def imports(node: ast.AST) -> set[str]:
 def test_the_notebook_runs_without_datatrove(build):
     """Each cell that imports it does so under `if trove:`, and so does each that uses a job."""
     cells = build.source_cells(ROOT / "notebooks" / "src" / "extra" / "01b_pipeline.py")
-    codes = [source for kind, source, _ in cells if kind == "code"]
+    codes = [re.sub(r"(?m)^( *)%", r"\1pass #", code) for kind, code, _ in cells if kind == "code"]
     free, under, defined = [], set(), set()
     for node in (node for code in codes for node in ast.parse(code).body):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "trove":
