@@ -1,11 +1,11 @@
 """Text out of web pages and wikitext, its language, its personal data; 01b without datatrove."""
 
 import ast
-import re
 import html
 import json
 import math
 import random
+import re
 import string
 from collections import Counter
 from pathlib import Path
