@@ -38,6 +38,8 @@ class Profile:
     name: str
     model: ModelConfig
     sources: tuple[str, ...] = ("recipes", "encyclopedia", "speeches", "python")
+    data_sets: dict[str, float] = field(default_factory=dict)  # of each its stage's share of them
+    from_scratch: bool = False  # whether every stage builds on one's own runs, and no shipped ones
     mixture: dict[str, float] = field(default_factory=lambda: dict(MIXTURE))
     seq_len: int = 256
     pretraining_batch: int = 8
@@ -103,6 +105,10 @@ FULL = Profile(
     grpo_seconds=90,
     ppo_seconds=60,
     last_seconds=90,
+    data_sets={
+        "fineweb_edu": 0.7, "smoltalk": 0.5, "ultrafeedback": 0.2, "helpsteer2": 0.1, "gsm8k": 0.3,
+    },
+    from_scratch=True,
     in_all=True,
     compile=True,
     depths=(2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32),
@@ -125,7 +131,7 @@ def toy(profile: Profile) -> Profile:
         profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
         seq_len=64, pretraining_batch=4, sft_batch=8, reward_requests=12, reward_batch=16,
         grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
-        depths=(),
+        depths=(), data_sets={}, from_scratch=False,  # nothing can be built on a toy
     )  # fmt: skip
 
 
@@ -270,9 +276,10 @@ class Lab:
 
     def latest(self, name: str, mine: bool = True) -> tuple[Transformer, BPE, dict]:
         """The learner's own finished run of `name` (base, sft, ...) where it is comparable, else
-        the shipped checkpoint; says which.  Raises LabError when there is neither."""
+        the shipped checkpoint; says which.  mine=False: the shipped one, unless the profile begins
+        from scratch.  Raises LabError when there is neither."""
         own = self.path(name)
-        if mine and os.path.exists(own):
+        if (mine or self.profile.from_scratch) and os.path.exists(own):
             meta = artifacts.read_meta(own)
             if meta.get("config") in self._comparable() and meta["step"] == meta["steps"]:
                 print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")

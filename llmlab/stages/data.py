@@ -293,6 +293,10 @@ class Mixture:
         share = self.weights["recipes"] / sum(self.weights.values())
         return share * tokens / sum(map(len, ids))
 
+    def hash(self) -> str:
+        """Equal hashes, equal texts."""
+        return self.corpus.hash()
+
     def document(self, source: str, rng: random.Random) -> str:
         """One document of a source, in a random layout where it is a recipe or a card."""
         rate = self.swap_rate if rng.random() < 0.5 else 0.0

@@ -4,6 +4,7 @@ import math
 
 from llmlab.lab import Lab
 from llmlab.scale.plan import fitted
+from llmlab.stages import beside
 from llmlab.stages.data import Mixture, load_corpus
 
 
@@ -12,15 +13,16 @@ def planned(lab: Lab) -> Lab:
     its profile leaves nothing to choose."""
     if not lab.profile.depths:
         return lab
-    lab, plan = fitted(lab, text_tokens(lab))
+    tokens, web = text(lab)
+    lab, plan = fitted(lab, tokens, web)
     print(plan.text())
     return lab
 
 
-def text_tokens(lab: Lab) -> float:
-    """How many ids a run reads before it has read every recipe once."""
-    mixture = Mixture(
-        load_corpus(lab.profile.sources), lab.tokenizer().to_tiktoken(), lab.profile.mixture,
-        lab.seed,
-    )  # fmt: skip
-    return math.ceil(1 / mixture.epochs(1))
+def text(lab: Lab) -> tuple[int, bool]:
+    """How many ids a run reads before it has read its main text once, and whether that is of the
+    web, and not the class's recipes."""
+    tokenizer, p = lab.tokenizer(), lab.profile
+    mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, lab.seed)
+    rows = beside.rows_of(lab, tokenizer, mixture)
+    return math.ceil(1 / rows.epochs(1)), rows is not mixture

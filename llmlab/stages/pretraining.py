@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +21,9 @@ from llmlab.stages import loop
 from llmlab.stages.data import Corpus, Mixture, load_corpus
 from llmlab.stages.sharded import ShardedJob
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
+
+if TYPE_CHECKING:
+    from llmlab.stages.shards import Blend
 
 SNAPSHOTS = 12
 EPOCHS = 4  # a run that reads its text more often than that has dropout
@@ -90,12 +94,15 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     log-spaced steps beside the checkpoint.
     """
     corpus, p = load_corpus(lab.profile.sources), lab.profile
+    from llmlab.stages import beside  # which builds on this module
+
     mixture = Mixture(corpus, tokenizer.to_tiktoken(), p.mixture, lab.seed)
+    rows = beside.rows_of(lab, tokenizer, mixture)
     model = lab.build(replace(p.model, vocab_size=tokenizer.vocab_size))
     if lab.device == "cuda" or p.compile:
         speed.prepare(model, p.compile and lab.device == "cuda", p.recompute)
-    job = new_job(lab, model, tokenizer, lab.path(name), corpus.hash())
-    train(lab, job, mixture, on_step, snapshots)
+    job = new_job(lab, model, tokenizer, lab.path(name), rows.hash())
+    train(lab, job, rows, on_step, snapshots)
     speed.release(model)
     return job
 
@@ -114,7 +121,12 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
 
 
 def train(
-    lab: Lab, job: loop.Job, rows: Mixture | Rows, on_step=None, snapshots=False, most=math.inf
+    lab: Lab,
+    job: loop.Job,
+    rows: "Mixture | Rows | Blend",
+    on_step=None,
+    snapshots=False,
+    most=math.inf,
 ) -> None:
     """The pretraining loop: read rows, score every next id, step.  most: no more steps than this,
     however many fit the budget.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from llmlab import artifacts, kitchen
+from llmlab.artifacts import LabError
 from llmlab.core.losses import bradley_terry_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -184,6 +185,11 @@ def train_reward(
     The head's bias is set at the end so that the mean reward of the pairs is 0 and, by the scale,
     their standard deviation 1: PPO's settings then mean the same for every reward model.
     """
+    if not pairs:
+        raise LabError(
+            "There is no pair of answers of which one is liked better, so nothing can be learned. "
+            "Nothing was changed: train the SFT model for longer, and ask it again."
+        )
     reward, chat = RewardModel(lower_half(model), tokenizer), Chat(tokenizer)
     optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
     job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
@@ -257,7 +263,7 @@ def held_out_pairs(model: Transformer, chat: Chat, n: int = 600) -> list[Pair]:
 def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
     """The learner's own finished reward model where it is comparable, else the shipped one; says
     which."""
-    own = mine and _own_is_comparable(lab)
+    own = (mine or lab.profile.from_scratch) and _own_is_comparable(lab)
     path = lab.path("reward") if own else lab.shipped("reward")
     print(f"reward: {'your own run' if own else 'the one that comes with llmlab'}, {path.name}.")
     backbone, tokenizer, _ = lab.load(path)
@@ -286,6 +292,9 @@ def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     chat = Chat(tokenizer)
+    from llmlab.stages import beside  # which builds on this module
+
+    others = others or beside.comparisons_of(lab, tokenizer)
     pairs = training_pairs(lab, model, tokenizer, others)
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start

@@ -744,6 +744,25 @@ for minutes in (10, 60, 600):
           f"Chinchilla's rule: {rule_n / 1e6:.2f} M, {rule_d / 1e6:.0f} M")  # fmt: skip
 
 # %% [markdown]
+# `llmlab.setup("full", minutes=60)` chooses so, with two cautions: text that is read again counts
+# for less each time (Muennighoff et al. 2023), and no model may be so large that it learns all of
+# the text by heart. And it does not guess a share of the peak: it trains for some seconds and
+# measures. Among its sizes, with our text:
+
+# %%
+from llmlab.lab import FULL
+from llmlab.scale.law import choose, shape, size_of
+from llmlab.stages import planning
+
+text, _ = planning.text(lab)
+sizes = [shape(FULL.model, depth) for depth in FULL.depths]
+for minutes in (10, 60, 600):
+    config, tokens, expected = choose(law, sizes, 0.3 * peak * 60 * minutes, text)
+    print(f"{minutes:>4} min: {config.n_layers} layers of width {config.dim}, "
+          f"{size_of(config) / 1e6:.2f} M parameters; {tokens / 1e6:.1f} M tokens, each text read "
+          f"{tokens / text:.1f} times; loss {expected:.2f}")  # fmt: skip
+
+# %% [markdown]
 # ## Recap
 #
 # One question, asked everywhere; a norm, attention with angles, an MLP, a stream; loss from ln V

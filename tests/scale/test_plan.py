@@ -93,9 +93,10 @@ def test_a_class_has_nothing_to_plan(tmp_path):
 
 
 def test_the_stage_plans_from_its_own_text(tmp_path, capsys):
-    from llmlab.stages.planning import planned, text_tokens
+    from llmlab.stages.planning import planned, text
 
     started = made(tmp_path, depths=(1,))
-    assert 5e5 < text_tokens(started) < 5e6
+    tokens, web = text(started)
+    assert 5e5 < tokens < 5e6 and not web
     fitted = planned(started)
     assert fitted.profile.pretraining_steps > 0 and "plan: 1 layers" in capsys.readouterr().out
