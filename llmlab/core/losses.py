@@ -108,9 +108,14 @@ def group_advantage(rewards: Tensor, scale: bool = True) -> Tensor:
 
 
 def grpo_loss(
-    logp: Tensor, old_logp: Tensor, ref_logp: Tensor, advantage: Tensor, mask: Tensor,
-    kl_coef: float = 0.01, clip: float = 0.2,
-) -> Tensor:  # fmt: skip
+    logp: Tensor,
+    old_logp: Tensor,
+    ref_logp: Tensor,
+    advantage: Tensor,
+    mask: Tensor,
+    kl_coef: float = 0.01,
+    clip: float = 0.2,
+) -> Tensor:
     """PPO's clipped objective with the group as the baseline, plus KL to the reference.
 
     logp, old_logp, ref_logp, mask: (B, T); advantage: (B,), one for each whole answer.

@@ -24,7 +24,7 @@ class ModelConfig:
     n_kv_heads: int = 5
     hidden_dim: int = 384
     max_seq_len: int = 512
-    rope_theta: float | dict = 10000.0  # a dict where rotation is slowed down: see rope_table
+    rope_theta: float | dict = 10000.0  # or a dict: see rope_table
     norm_eps: float = 1e-5
     qk_norm: bool = True
     tie_embeddings: bool = True
@@ -48,19 +48,14 @@ class RMSNorm(nn.RMSNorm):
 def rope_table(seq_len: int, head_dim: int, theta: float | dict) -> Tensor:
     """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15.
 
-    The left half turns by minus the angle, which gives its sines the sign that a turn needs.
-    theta: the base; or `rope_parameters` as `transformers` has them, of a model that was made to
-    read farther: pairs that turn slowly turn `factor` times slower still, those that turn often
-    within the old length stay (the type "llama3"; without an old length, "linear", all turn
-    slower).  Chen et al. 2023; Dubey et al. 2024, section 3.4.
+    theta: the base; of a model that was made to read farther a dict, which beside "rope_theta" has
+    "slower": by how much each pair is slowed down (`llmlab.hub` reckons it).  The left half turns
+    by minus the angle, which gives its sines the sign that a turn needs.
     """
-    given = theta if isinstance(theta, dict) else {"rope_theta": theta, "factor": 1}
+    given = theta if isinstance(theta, dict) else {"rope_theta": theta, "slower": 1}
     frequencies = given["rope_theta"] ** (-torch.arange(0, head_dim, 2).float() / head_dim)
-    turns = frequencies * given.get("original_max_position_embeddings", 0) / (2 * torch.pi)
-    low, high = given.get("low_freq_factor", 1), given.get("high_freq_factor", 4)
-    kept = ((turns - low) / (high - low)).clamp(0, 1)  # the share that is not slowed down
-    frequencies = frequencies * (kept + (1 - kept) / given["factor"])
-    angles = torch.outer(torch.arange(seq_len).float(), torch.cat((-frequencies, frequencies)))
+    angles = torch.outer(torch.arange(seq_len).float(), frequencies / torch.tensor(given["slower"]))
+    angles = torch.cat((-angles, angles), dim=1)
     return torch.stack((angles.cos(), angles.sin()))
 
 

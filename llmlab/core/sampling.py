@@ -6,9 +6,7 @@ from torch import Tensor
 from .model import KVCache, Transformer
 
 
-def filter_logits(
-    logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-) -> Tensor:
+def filter_logits(logits: Tensor, temperature: float = 1.0, top_k=0, top_p=1.0) -> Tensor:
     """Logits (B, V) divided by the temperature, -inf outside the top k ids and the top p mass.
 
     top_k = 0 and top_p = 1 keep all.  Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from llmlab.artifacts import LabError
-from llmlab.core.model import ModelConfig, Transformer, rope_table
+from llmlab.core.model import ModelConfig, Transformer
 from llmlab.hub.encoding import GPT2_PATTERN, HubTokenizer
-from llmlab.hub.layout import ROPE_TYPES
+from llmlab.hub.layout import ROPE_TYPES, slowed
 from llmlab.hub.tokenizer import byte_level, split
 
 if TYPE_CHECKING:
@@ -136,21 +136,16 @@ def _rope(of, head_dim: int, divisors: Tensor | None) -> float | dict:
     theta, kind = of("rope.freq_base", 10000.0), of("rope.scaling.type", "none")
     if divisors is not None:
         rope = {"rope_type": "llama3", "rope_theta": theta, "factor": divisors.max().item()}
-        plain, slowed = (_frequencies(head_dim, given) for given in (theta, rope | LLAMA3))
-        if not torch.allclose(plain / slowed, divisors, rtol=1e-3):
+        rope = slowed(rope | LLAMA3, head_dim)
+        if not torch.allclose(torch.tensor(rope["slower"]), divisors, rtol=1e-3):
             raise ValueError("its rope_freqs are not those of Llama 3")
-        return rope | LLAMA3
+        return rope
     if kind == "none":
         return theta
     if kind not in ROPE_TYPES:
         raise ValueError(f"its rope type is {kind!r}, and llmlab knows 'linear' and 'llama3' alone")
-    return {"rope_type": kind, "rope_theta": theta, "factor": of("rope.scaling.factor")}
-
-
-def _frequencies(head_dim: int, theta: float | dict) -> Tensor:
-    """By what angle each pair turns from one position to the next: (head_dim / 2,)."""
-    cosines, sines = rope_table(2, head_dim, theta)[:, 1, head_dim // 2 :]
-    return torch.atan2(sines, cosines)
+    rope = {"rope_type": kind, "rope_theta": theta, "factor": of("rope.scaling.factor")}
+    return slowed(rope, head_dim)
 
 
 def _our_weights(reader, weights: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Names and config.json: what a part of our Transformer is called in Llama and Qwen3."""
 
+import math
+
 from llmlab.core.model import ModelConfig
 
 # Names in config.json of what a ModelConfig holds under ours.
@@ -24,7 +26,7 @@ PART_NAMES = {
     "embed.": "model.embed_tokens.",
     "head.": "lm_head.",
 }
-# The kinds of rope scaling that `rope_table` computes, and what each needs.
+# The kinds of rope scaling that `slowed` knows, and what each needs.
 ROPE_TYPES = {
     "default": (),
     "linear": ("factor",),
@@ -46,6 +48,7 @@ def hf_config(config: ModelConfig) -> dict:
     kind, rope = "Qwen3" if config.qk_norm else "Llama", config.rope_theta
     if not isinstance(rope, dict):
         rope = {"rope_type": "default", "rope_theta": rope}
+    rope = {name: value for name, value in rope.items() if name != "slower"}
     return {
         "architectures": [f"{kind}ForCausalLM"],
         "model_type": kind.lower(),
@@ -98,4 +101,25 @@ def read_rope(hf: dict) -> float | dict:
         known = f"{', '.join(others)} and {last}"
         raise ValueError(f"its rope type is {kind!r}, and llmlab knows {known} alone")
     needs = {name: rope[name] for name in ROPE_TYPES[kind]}
-    return {"rope_type": kind, "rope_theta": theta, **needs} if needs else theta
+    if not needs:
+        return theta
+    width = hf.get("head_dim") or hf["hidden_size"] // hf["num_attention_heads"]
+    return slowed({"rope_type": kind, "rope_theta": theta, **needs}, width)
+
+
+def slowed(rope: dict, head_dim: int) -> dict:
+    """`rope_parameters` as `transformers` has them, with what `rope_table` takes: "slower", by how
+    much each pair of a head is slowed down.
+
+    "linear": all by `factor` (Chen et al. 2023).  "llama3": pairs that turn often within the old
+    length stay as they are, those that hardly turn are slowed down by `factor`, and between them
+    the share grows (Dubey et al. 2024, section 3.4).
+    """
+    kept = [0.0] * (head_dim // 2)  # the share that is not slowed down
+    if rope["rope_type"] == "llama3":
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        for i in range(head_dim // 2):
+            frequency = rope["rope_theta"] ** (-2 * i / head_dim)
+            turns = frequency * rope["original_max_position_embeddings"] / (2 * math.pi)
+            kept[i] = min(1.0, max(0.0, (turns - low) / (high - low)))
+    return {**rope, "slower": [1 / (k + (1 - k) / rope["factor"]) for k in kept]}

@@ -15,6 +15,7 @@ from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.hub import load_hf, save_hf
+from llmlab.hub.layout import slowed
 from llmlab.stages import loop
 from llmlab.stages.sft import Chat
 
@@ -32,14 +33,14 @@ SHAPES = {
     "Llama": LLAMA,
     "Llama, grouped and tied": replace(LLAMA, n_kv_heads=2, tie_embeddings=True),
     "Llama, other theta and eps": replace(LLAMA, rope_theta=500.0, norm_eps=1e-2),
-    "Llama, slowed down": replace(LLAMA, rope_theta={
+    "Llama, slowed down": replace(LLAMA, rope_theta=slowed({
         "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
-    }),
+    }, 8)),
     "Qwen3": replace(LLAMA, qk_norm=True),
-    "Qwen3, slowed down": replace(LLAMA, qk_norm=True, rope_theta={
+    "Qwen3, slowed down": replace(LLAMA, qk_norm=True, rope_theta=slowed({
         "rope_type": "linear", "rope_theta": 100.0, "factor": 4.0,
-    }),
+    }, 8)),
     "Qwen3, grouped, tied, wide heads": replace(
         LLAMA, n_kv_heads=1, head_dim=16, qk_norm=True, tie_embeddings=True
     ),
@@ -91,7 +92,10 @@ def test_the_config_says_what_transformers_would_else_guess(exported):
     model, folder = exported
     config = json.loads((folder / "config.json").read_text())
     rope, ours = config["rope_parameters"], model.config.rope_theta
-    assert rope == ours if isinstance(ours, dict) else rope["rope_theta"] == ours
+    if isinstance(ours, dict):
+        assert slowed(rope, model.config.head_dim) == ours and "slower" not in rope
+    else:
+        assert rope == {"rope_type": "default", "rope_theta": ours}
     assert config["rope_theta"] == rope["rope_theta"]  # where transformers before 5 looks
     assert config["eos_token_id"] == TOKENIZER.special("<|end|>") and config["bos_token_id"] is None
 
