@@ -5,6 +5,7 @@ Notebook 04 fits the law to small runs; `plan` trusts it with larger ones.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -113,10 +114,16 @@ def shape(model: ModelConfig, depth: int) -> ModelConfig:
                    hidden_dim=hidden)  # fmt: skip
 
 
+@cache
 def size_of(model: ModelConfig) -> int:
-    """Parameters of a model of that shape, which is never built."""
+    """Parameters of a model of that shape: counted in shallow ones without memory, as each layer
+    adds the same."""
     with torch.device("meta"):
-        return sum(p.numel() for p in Transformer(model).parameters())
+        one, two = (
+            sum(p.numel() for p in Transformer(replace(model, n_layers=n)).parameters())
+            for n in (1, 2)
+        )
+    return one + (model.n_layers - 1) * (two - one)
 
 
 def choose(
