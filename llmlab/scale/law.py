@@ -51,33 +51,48 @@ def fit(parameters, tokens, loss) -> Law:
     parameters, tokens, loss: (runs,).  Constants are positive, exponents between 0 and 2; the best
     of several starting points counts.
     """
-    from scipy.optimize import least_squares
-
-    n, d, loss = (np.asarray(x, dtype=float) for x in (parameters, tokens, loss))
-    scale = 1e5, 1e6  # so that a and b are of the size of a loss
-
-    def law(x) -> Law:
-        floor, a, b = np.exp(x[:3])
-        return Law(floor, a * scale[0] ** x[3], x[3], b * scale[1] ** x[4], x[4])
-
-    def off(x) -> np.ndarray:
-        return np.log(law(x).loss(n, d)) - np.log(loss)
-
-    low, high = [-8, -8, -8, 0.02, 0.02], [math.log(loss.min()), 3, 3, 2, 2]
-    starts = [
-        [math.log(f * loss.min()), math.log(0.3), math.log(0.3), alpha, beta]
-        for f in (0.1, 0.5, 0.8) for alpha in (0.2, 0.5) for beta in (0.2, 0.5)
-    ]  # fmt: skip
-    found = [least_squares(off, start, bounds=(low, high)) for start in starts]
-    return law(min(found, key=lambda result: result.cost).x)
+    return _law(_nearest(_columns(parameters, tokens, loss)))
 
 
 def resampled(parameters, tokens, loss, times: int = 100, seed: int = 0) -> list[Law]:
-    """Laws fitted to runs drawn anew with replacement: how sure the fit is (Efron 1979)."""
+    """Laws fitted to runs drawn anew with replacement: how sure the fit is (Efron 1979).
+
+    Each fit starts from the one to all runs."""
     rng = np.random.default_rng(seed)
-    runs = np.stack([np.asarray(x, dtype=float) for x in (parameters, tokens, loss)])
+    runs = _columns(parameters, tokens, loss)
+    whole = _nearest(runs)
     drawn = (rng.integers(0, runs.shape[1], runs.shape[1]) for _ in range(times))
-    return [fit(*runs[:, chosen]) for chosen in drawn]
+    return [_law(_nearest(runs[:, chosen], [whole])) for chosen in drawn]
+
+
+def _columns(parameters, tokens, loss) -> np.ndarray:
+    """(3, runs)."""
+    return np.stack([np.asarray(x, dtype=float) for x in (parameters, tokens, loss)])
+
+
+def _law(x) -> Law:
+    """The law of log floor, log a, log b, alpha, beta; a and b at 1e5 parameters and 1e6 tokens, so
+    that they are of the size of a loss."""
+    floor, a, b = np.exp(x[:3])
+    return Law(floor, a * 1e5 ** x[3], x[3], b * 1e6 ** x[4], x[4])
+
+
+def _nearest(runs: np.ndarray, starts=None) -> np.ndarray:
+    """What `_law` takes, of the law that lies nearest to runs: (3, runs) -> (5,)."""
+    from scipy.optimize import least_squares
+
+    n, d, loss = runs
+    low, high = [-8, -8, -8, 0.02, 0.02], [math.log(loss.min()), 3, 3, 2, 2]
+    starts = starts or [
+        [math.log(f * loss.min()), math.log(0.3), math.log(0.3), alpha, beta]
+        for f in (0.1, 0.5, 0.8) for alpha in (0.2, 0.5) for beta in (0.2, 0.5)
+    ]  # fmt: skip
+
+    def off(x) -> np.ndarray:
+        return np.log(_law(x).loss(n, d)) - np.log(loss)
+
+    found = [least_squares(off, np.clip(s, low, high), bounds=(low, high)) for s in starts]
+    return min(found, key=lambda result: result.cost).x
 
 
 def worth(tokens, text_tokens: float):

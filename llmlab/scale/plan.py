@@ -129,24 +129,23 @@ def _stored(path: Path) -> Plan | None:
 
 
 def make(lab: Lab, key: dict, text_tokens: float, web: bool) -> Plan:
-    """Probe, choose, probe what was chosen: until the choice stays, three times at the most."""
-    p = lab.profile
+    """Probe a size, choose by what it showed, probe that: until a size that was probed is chosen,
+    or three were; then the last one of them it is."""
+    p, seconds = lab.profile, lab.seconds("pretraining") * USABLE
     shapes = [law.shape(p.model, depth) for depth in p.depths]
     rule = law.CHINCHILLA if web else law.of_the_class()
-    config, seen, seconds = shapes[len(shapes) // 2], [], lab.seconds("pretraining") * USABLE
-    for _ in range(3):
-        found = probe(lab, config)
-        rate = found.tokens_per_s * ranks.size()
-        flops = 6 * law.size_of(config) * rate * max(1.0, seconds - found.compile_s)
-        seen.append(config)
-        chosen, tokens, loss = law.choose(rule, shapes, flops, text_tokens)
-        if chosen in seen:
-            break
-        config = chosen
-    n = law.size_of(config)
-    tokens = min(tokens, round(flops / 6 / n)) if chosen == config else round(flops / 6 / n)
-    batch = batch_for(tokens, p.seq_len, ranks.size())
-    tokens = max(1, round(tokens / batch / p.seq_len)) * batch * p.seq_len
+    probes, chosen = {}, shapes[len(shapes) // 2]
+    while chosen not in probes and len(probes) < 3:
+        config, probes[chosen] = chosen, probe(lab, chosen)
+        chosen, _, _ = law.choose(
+            rule, shapes, _flops(config, probes[config], seconds), text_tokens
+        )
+    config = chosen if chosen in probes else config
+    found, n = probes[config], law.size_of(config)
+    most = min(_flops(config, found, seconds) / 6 / n, law.MOST_READINGS * text_tokens)
+    batch = batch_for(most, p.seq_len, ranks.size())
+    tokens = max(1, round(most / batch / p.seq_len)) * batch * p.seq_len
+    rate = found.tokens_per_s * ranks.size()
     return Plan(
         key=key, model=asdict(config), seq_len=p.seq_len, batch=batch,
         micro_batch=min(found.rows, math.ceil(batch / ranks.size())), recompute=found.recompute,
@@ -156,6 +155,12 @@ def make(lab: Lab, key: dict, text_tokens: float, web: bool) -> Plan:
         tokens_per_s=round(rate, 1), peak_mb=round(found.peak_mb, 1),
         why=_why(lab, found, n, tokens, seconds, text_tokens),
     )  # fmt: skip
+
+
+def _flops(config: ModelConfig, found: Probe, seconds: float) -> float:
+    """What all GPUs together can spend on training that size."""
+    rate = found.tokens_per_s * ranks.size()
+    return 6 * law.size_of(config) * rate * max(1.0, seconds - found.compile_s)
 
 
 def _why(lab: Lab, found: Probe, n: int, tokens: int, seconds: float, text_tokens) -> list[str]:
@@ -174,7 +179,7 @@ def _why(lab: Lab, found: Probe, n: int, tokens: int, seconds: float, text_token
     return why
 
 
-def batch_for(tokens: int, seq_len: int, gpus: int) -> int:
+def batch_for(tokens: float, seq_len: int, gpus: int) -> int:
     """Rows in a step: a power of two, so many that a run has about STEPS of them, a row at least
     for each GPU."""
     wanted = min(MOST, max(FEWEST, tokens / STEPS))

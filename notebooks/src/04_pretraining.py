@@ -752,15 +752,14 @@ for minutes in (10, 60, 600):
 # %%
 from llmlab.lab import FULL
 from llmlab.scale.law import choose, shape, size_of
-from llmlab.stages import planning
 
-text, _ = planning.text(lab)
+once = round(1 / rows.epochs(1))  # tokens until each recipe was read
 sizes = [shape(FULL.model, depth) for depth in FULL.depths]
 for minutes in (10, 60, 600):
-    config, tokens, expected = choose(law, sizes, 0.3 * peak * 60 * minutes, text)
+    config, tokens, expected = choose(law, sizes, 0.3 * peak * 60 * minutes, once)
     print(f"{minutes:>4} min: {config.n_layers} layers of width {config.dim}, "
           f"{size_of(config) / 1e6:.2f} M parameters; {tokens / 1e6:.1f} M tokens, each text read "
-          f"{tokens / text:.1f} times; loss {expected:.2f}")  # fmt: skip
+          f"{tokens / once:.1f} times; loss {expected:.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## Recap
