@@ -268,3 +268,6 @@ def test_memory_stays_from_run_to_run(jupyter, chosen, name):
         print(f"{name}, {run.__name__}: {held[-1]}")
     for later in held[1:]:
         assert all(later[part] <= 1.5 * held[0][part] for part in later), held
+    # JupyterLab itself asks a kernel's debugger while that kernel is being restarted.
+    asked = "Could not restore the debugger state"
+    jupyter.complaints[:] = [said for said in jupyter.complaints if not said.startswith(asked)]
