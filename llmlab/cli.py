@@ -163,6 +163,7 @@ def _run(args: argparse.Namespace) -> int:
     import importlib
 
     from llmlab.scale import ranks
+    from llmlab.stages import beside
     from llmlab.stages.planning import planned
 
     made, start = _lab(args), time.monotonic()
@@ -177,7 +178,7 @@ def _run(args: argparse.Namespace) -> int:
     made, report = planned(made), {}
     for name in stages:
         module = importlib.import_module(f"llmlab.stages.{name}")
-        figures = module.run(made)
+        figures = module.run(made, **beside.arguments(made, name))
         if args.controls and hasattr(module, "controls"):
             figures |= module.controls(made, figures["steps"])
         if name in SEEDED and args.seeds > 1:
@@ -219,12 +220,14 @@ def _other_seeds(args: argparse.Namespace, made, name: str) -> list[dict]:
     """The figures of a stage with the next seeds, each with runs of its own."""
     import importlib
 
+    from llmlab.stages import beside
+
     module = importlib.import_module(f"llmlab.stages.{name}")
     others = [
         replace(made, seed=made.seed + i, runs=made.runs / f"seed-{made.seed + i}")
         for i in range(1, args.seeds)
     ]
-    return [module.run(other) for other in others]
+    return [module.run(other, **beside.arguments(other, name)) for other in others]
 
 
 def _spread(runs: list[dict]) -> dict:

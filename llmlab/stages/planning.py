@@ -4,7 +4,7 @@ import math
 
 from llmlab.lab import Lab
 from llmlab.scale.plan import fitted
-from llmlab.stages import beside
+from llmlab.stages import prepare
 from llmlab.stages.data import Mixture, load_corpus
 
 
@@ -24,5 +24,5 @@ def text(lab: Lab) -> tuple[int, bool]:
     web, and not the class's recipes."""
     tokenizer, p = lab.tokenizer(), lab.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, lab.seed)
-    rows = beside.rows_of(lab, tokenizer, mixture)
+    rows = prepare.rows_of(lab, tokenizer, mixture)
     return math.ceil(1 / rows.epochs(1)), rows is not mixture

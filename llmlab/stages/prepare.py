@@ -18,7 +18,7 @@ from pathlib import Path
 from llmlab import artifacts, lab
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
-from llmlab.lab import pack_tokenizer
+from llmlab.lab import Lab, pack_tokenizer
 from llmlab.scale import ranks
 from llmlab.sources import Source
 from llmlab.stages import doors
@@ -240,6 +240,26 @@ def blend(
     if not weights:
         return None
     return Blend(readers, {"kitchen": 1 - sum(weights.values()), **weights}, seed)
+
+
+def ready(lab: Lab, tokenizer: BPE, stage: str) -> dict[str, float]:
+    """The shares of those data sets of a stage that lie on this machine.  Of the others it is said
+    that the class's data serve: nothing is fetched by the gigabyte while a stage waits."""
+    shares = {}
+    for source, share in doors.of_stage(stage, lab.profile.data_sets).items():
+        status, _, _ = state(source, tokenizer, doors.data_dir())
+        if status in (("tokenised",) if stage == "pretraining" else ("local", "cached")):
+            shares[source.name] = share
+        else:
+            print(f"{source.name} is not here ({doors.FETCH} brings it): the class's data serve.")
+    return shares
+
+
+def rows_of(lab: Lab, tokenizer: BPE, mixture: Mixture) -> Mixture | Blend:
+    """What pretraining reads: the class's mixture, in a blend with big texts where they are."""
+    shares = ready(lab, tokenizer, "pretraining")
+    blended = shares and blend(shares, tokenizer, mixture, lab.seed, doors.data_dir())
+    return blended or mixture
 
 
 # --- What is there, and what is brought -----------------------------------------------------

@@ -17,7 +17,7 @@ from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, train_bpe
 from llmlab.lab import Lab
 from llmlab.scale import plan, ranks, sharded, speed
-from llmlab.stages import loop
+from llmlab.stages import loop, prepare
 from llmlab.stages.data import Corpus, Mixture, load_corpus
 from llmlab.stages.sharded import ShardedJob
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
@@ -94,10 +94,8 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     log-spaced steps beside the checkpoint.
     """
     corpus, p = load_corpus(lab.profile.sources), lab.profile
-    from llmlab.stages import beside  # which builds on this module
-
     mixture = Mixture(corpus, tokenizer.to_tiktoken(), p.mixture, lab.seed)
-    rows = beside.rows_of(lab, tokenizer, mixture)
+    rows = prepare.rows_of(lab, tokenizer, mixture)
     model = lab.build(replace(p.model, vocab_size=tokenizer.vocab_size))
     if lab.device == "cuda" or p.compile:
         speed.prepare(model, p.compile and lab.device == "cuda", p.recompute)

@@ -292,9 +292,6 @@ def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     chat = Chat(tokenizer)
-    from llmlab.stages import beside  # which builds on this module
-
-    others = others or beside.comparisons_of(lab, tokenizer)
     pairs = training_pairs(lab, model, tokenizer, others)
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start

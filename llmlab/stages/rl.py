@@ -373,9 +373,7 @@ def run(lab: Lab, on_step=None, problems: "Problems | None" = None) -> dict:
     last assistant, which goes on from GRPO's."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
-    from llmlab.stages import beside  # which builds on this module
-
-    before, problems = freeze(model), problems or beside.problems_of(lab, tokenizer)
+    before = freeze(model)
     job = loop.whole(grpo(lab, model, tokenizer, on_step=on_step, problems=problems))
     figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
     after = evaluate(model, tokenizer)

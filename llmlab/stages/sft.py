@@ -307,9 +307,6 @@ def run(lab: Lab, on_step=None, talks: "Talks | None" = None) -> dict:
     """The stage: tune the base, judge the assistant.  Returns figures for the report."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("base", mine=False)
-    from llmlab.stages import beside  # which builds on this module
-
-    talks = talks or beside.talks_of(lab, tokenizer)
     job = loop.whole(tune(lab, model, tokenizer, on_step=on_step, talks=talks))
     trained = time.monotonic() - start
     figures = evaluate(model, tokenizer)

@@ -6,7 +6,7 @@ import pytest
 
 from llmlab import artifacts, lab
 from llmlab.artifacts import LabError
-from llmlab.stages import beside, doors, pretraining, reward, sft
+from llmlab.stages import beside, doors, prepare, pretraining, reward, sft
 from llmlab.stages.data import Mixture, load_corpus
 from llmlab.stages.shards import Blend
 
@@ -28,11 +28,11 @@ def test_the_data_sets_that_it_names_are_known_and_each_stage_has_one():
 def test_what_is_not_here_is_said_and_the_class_s_data_serve(full, monkeypatch, capsys):
     monkeypatch.delenv("LLMLAB_DATA", raising=False)
     tokenizer, p = full.tokenizer(), full.profile
-    assert beside.talks_of(full, tokenizer) is None
-    assert beside.comparisons_of(full, tokenizer) is None
-    assert beside.problems_of(full, tokenizer) is None
+    assert beside.arguments(full, "sft") == {"talks": None}
+    assert beside.arguments(full, "reward") == {"others": None}
+    assert beside.arguments(full, "rl") == {"problems": None}
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, full.seed)
-    assert beside.rows_of(full, tokenizer, mixture) is mixture
+    assert prepare.rows_of(full, tokenizer, mixture) is mixture
     said = capsys.readouterr().out.splitlines()
     assert {line.partition(" is not here (`python -m llmlab")[0] for line in said} == set(
         lab.FULL.data_sets
@@ -41,13 +41,11 @@ def test_what_is_not_here_is_said_and_the_class_s_data_serve(full, monkeypatch, 
 
 def test_a_class_asks_for_none(tmp_path, capsys):
     made = lab.setup("class-toy", runs_dir=tmp_path)
-    assert beside.talks_of(made, made.tokenizer()) is None
+    assert beside.arguments(made, "sft") == {"talks": None} and beside.arguments(made, "dpo") == {}
     assert capsys.readouterr().out == ""
 
 
 def test_text_of_ones_own_is_read_once_it_is_tokenised(full, tmp_path, monkeypatch):
-    from llmlab.stages import prepare
-
     folder = tmp_path / "data" / "fineweb_edu"
     folder.mkdir(parents=True)
     pages = [f'{{"text": "Page {i} tells how long lentils boil and why onions sting."}}'
@@ -56,9 +54,9 @@ def test_text_of_ones_own_is_read_once_it_is_tokenised(full, tmp_path, monkeypat
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
     tokenizer, p = full.tokenizer(), full.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, full.seed)
-    assert beside.rows_of(full, tokenizer, mixture) is mixture
+    assert prepare.rows_of(full, tokenizer, mixture) is mixture
     prepare.prepare(doors.big()["fineweb_edu"], tokenizer, doors.data_dir())
-    rows = beside.rows_of(full, tokenizer, mixture)
+    rows = prepare.rows_of(full, tokenizer, mixture)
     assert isinstance(rows, Blend) and rows.weights["fineweb_edu"] == pytest.approx(0.7)
     job = pretraining.pretrain(replace(full, steps=2), tokenizer)
     assert job.step == 2 and job.meta["data"] == rows.hash() != mixture.hash()
@@ -88,4 +86,4 @@ def test_no_pairs_are_no_bare_traceback(full):
 def test_a_data_set_that_is_none_is_refused(full):
     wrong = replace(full, profile=replace(full.profile, data_sets={"finewine": 0.5}))
     with pytest.raises(LabError, match="No data set is called 'finewine'"):
-        beside.talks_of(wrong, full.tokenizer())
+        beside.arguments(wrong, "sft")
