@@ -115,7 +115,7 @@ def check_place(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it takes the place of `path` at the end.
 
     It lies in a folder of its own, since some writers put temporary files beside what they write.
@@ -130,7 +130,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Writes a whole file or nothing; text as UTF-8.  Makes the folders above it."""
-    with _replacing(Path(path)) as temp:
+    with replacing(Path(path)) as temp:
         temp.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
 
 
@@ -203,7 +203,7 @@ def save_checkpoint(path: str | Path, tensors: dict[str, "Tensor"], meta: dict) 
     own = {"memory_format": torch.contiguous_format}
     stored = {name: t.detach().cpu().clone(**own) for name, t in tensors.items()}
     text = json.dumps(meta)
-    with _replacing(Path(path)) as temp:
+    with replacing(Path(path)) as temp:
         try:
             save_file(stored, temp, metadata={"llmlab": text, "sha256": _digest(stored, text)})
         except SafetensorError as error:  # how that library reports a full disk

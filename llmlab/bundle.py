@@ -106,7 +106,7 @@ def make(
     out = Path(out or root / "dist").absolute()
     out = out if out.suffix == ".zip" else out / name
     # What pip brings waits here: the stick may be slow, or have room for the archive alone.
-    with artifacts._replacing(out) as temp, artifacts.scratch(root / "dist") as folder:
+    with artifacts.replacing(out) as temp, artifacts.scratch(root / "dist") as folder:
         download(wanted, folder, torch_index, root)
         wheels = {f"{WHEELS}/{wheel.name}": wheel for wheel in sorted(folder.glob("*.whl"))}
         sizes = {wheel.name.partition("-")[0]: wheel.stat().st_size for wheel in wheels.values()}

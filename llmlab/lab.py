@@ -210,13 +210,12 @@ class Lab:
 
     def __post_init__(self):
         """LabError for a budget or a seed that is none."""
-        given = {"steps": self.steps}
-        given |= self.minutes if isinstance(self.minutes, dict) else {"minutes": self.minutes}
+        given = self.minutes if isinstance(self.minutes, dict) else {}
+        if unknown := given.keys() - set(LOOPS):
+            known = ", ".join(LOOPS)
+            raise LabError(f"{unknown.pop()!r} has no budget; {known} have. Nothing was done.")
+        given = {"steps": self.steps, "minutes": None if given else self.minutes, **given}
         for name, value in given.items():
-            if name not in (*LOOPS, "minutes", "steps"):
-                raise LabError(
-                    f"{name!r} has no budget; {', '.join(LOOPS)} have. Nothing was done."
-                )
             number = isinstance(value, int | float)
             if value is not None and not (number and 0 < value < math.inf):
                 raise LabError(f"{name} must be more than 0, and not {value!r}; nothing was done.")
@@ -226,9 +225,9 @@ class Lab:
     def seconds(self, stage: str) -> float:
         """The live budget of a loop, in seconds."""
         usual = {name: getattr(self.profile, f"{name}_seconds") for name in LOOPS}
-        if isinstance(self.minutes, dict) and stage in self.minutes:
-            return self.minutes[stage] * 60
-        if self.minutes is None or isinstance(self.minutes, dict):
+        if isinstance(self.minutes, dict):
+            return self.minutes.get(stage, usual[stage] / 60) * 60
+        if self.minutes is None:
             return usual[stage]
         share = usual[stage] / sum(usual.values()) if self.profile.in_all else 1.0
         return self.minutes * 60 * share

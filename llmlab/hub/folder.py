@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmlab.artifacts import LabError, _replacing, read_json, write_atomic, write_json
+from llmlab.artifacts import LabError, read_json, replacing, write_atomic, write_json
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.hub import gguf
@@ -152,7 +152,7 @@ def _shards(weights: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """A safetensors file, whole or not at all."""
-    with _replacing(path) as temp:
+    with replacing(path) as temp:
         try:
             save_file(tensors, temp, metadata={"format": "pt"})
         except SafetensorError as error:  # how that library reports a full disk

@@ -15,9 +15,8 @@ from llmlab.core.model import ModelConfig, Transformer
 
 REREAD = 15.4  # how many more readings of a text are worth something: Muennighoff et al. 2023
 MOST_READINGS = 40  # beyond which a run is cut short: no more can be learned from this text
-PER_TOKEN = (
-    4  # parameters at most for each token of text that there is, else it is learned by heart
-)
+# Parameters at most for each token of text that there is: more would learn it by heart.
+PER_TOKEN = 4
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Ahead:
     def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
         """(rows, seq_len + 1) ids of a step, on the device."""
         if self.pool is None:
-            return ranks.mine(self.rows.batch(step, batch, seq_len)).to(self.device)
+            return self._make(step, batch, seq_len).to(self.device)
         key = (step, batch, seq_len)
         if self.next is None or self.next[0] != key:
             self.next = key, self.pool.submit(self._make, *key)
@@ -148,7 +148,8 @@ class Ahead:
         return ids.to(self.device, non_blocking=True)
 
     def _make(self, step: int, batch: int, seq_len: int) -> Tensor:
-        return ranks.mine(self.rows.batch(step, batch, seq_len)).pin_memory()
+        ids = ranks.mine(self.rows.batch(step, batch, seq_len))
+        return ids.pin_memory() if self.pool else ids
 
 
 class MicroBatches:

@@ -119,9 +119,9 @@ class Shards:
         """How often a run of so many tokens reads the text."""
         return tokens / self.tokens
 
-    def batch(self, step: int, batch: int, seq_len: int, rank: int = 0, world: int = 1) -> Tensor:
-        """See `Blend.batch`."""
-        return rows_of(self, step, batch, seq_len, rank, world)
+    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
+        """Rows of a step: (batch, seq_len + 1) ids."""
+        return rows_of(self, step, batch, seq_len)
 
 
 class Kitchen:
@@ -189,16 +189,12 @@ class Blend:
         parts = [(name, w, self.readers[name].hash()) for name, w in self.weights.items()]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def batch(self, step: int, batch: int, seq_len: int, rank: int = 0, world: int = 1) -> Tensor:
-        """Rows of a step: (batch, seq_len + 1) ids.
-
-        Of several processes, each takes every world-th row from its rank on: together they have
-        the rows that one process would have, whatever their number.
-        """
-        return rows_of(self, step, batch, seq_len, rank, world)
+    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
+        """Rows of a step: (batch, seq_len + 1) ids."""
+        return rows_of(self, step, batch, seq_len)
 
 
-def rows_of(reader: Reader, step: int, batch: int, seq_len: int, rank: int, world: int) -> Tensor:
-    """A process's rows of a step, by their numbers in the whole run."""
-    numbers = range(step * batch + rank, (step + 1) * batch, world)
+def rows_of(reader: Reader, step: int, batch: int, seq_len: int) -> Tensor:
+    """The rows of a step, by their numbers in the whole run."""
+    numbers = range(step * batch, (step + 1) * batch)
     return torch.stack([reader.row(number, seq_len) for number in numbers])

@@ -49,7 +49,7 @@ class WriteIds(PipelineStep):
         dtype = dtype_for(self.tokenizer.vocab_size)
         counts, held_out, texts = {"ids": 0, "documents": 0, "bytes": 0}, [], (d.text for d in data)
         path = Path(self.folder) / f"{rank:05d}.ids"
-        with artifacts._replacing(path) as temp, open(temp, "wb") as out:
+        with artifacts.replacing(path) as temp, open(temp, "wb") as out:
             while some := list(itertools.islice(texts, BATCH)):
                 held_out += [t for t in some if is_validation(t, self.share)]
                 kept = [t for t in some if not is_validation(t, self.share)]

@@ -90,9 +90,9 @@ def test_a_part_that_is_damaged_is_said_and_the_one_before_taken(tmp_path, kille
         file.write_bytes(file.read_bytes()[:-100])
     process = start(1, *CLI, "--steps", 20, "--runs-dir", runs)
     out, _ = process.communicate(timeout=400)
-    assert process.returncode == 2 or process.returncode == 1
+    assert process.returncode
     assert f"The checkpoint {before} cannot be read" in out
-    assert "Traceback" not in out.partition("The checkpoint")[2].partition("elastic")[0]
+    assert str(ROOT / "llmlab") not in out  # torchrun has a traceback of its own, we have none
 
 
 def test_fine_tuning_in_two_processes_is_that_of_one(tmp_path):

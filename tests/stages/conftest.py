@@ -10,6 +10,7 @@ import pytest
 from llmlab import artifacts, lab
 from llmlab.stages import doors, prepare
 from llmlab.stages.data import Corpus, Mixture, read_recipes
+from llmlab.stages.sft import Chat
 
 FOODS = ("leeks", "rice", "lentils", "apples", "carrots", "barley", "eggs", "plums")
 
@@ -147,6 +148,12 @@ FILES, PAGES = 3, 160
 def tokenizer():
     """The line's."""
     return lab.setup("class-toy").tokenizer()
+
+
+@pytest.fixture(scope="session")
+def chat(tokenizer):
+    """The chat format, in its ids."""
+    return Chat(tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,6 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path_factory.getbasetemp() / "pairs-cache"))
 
 
-@pytest.fixture(scope="module")
-def chat(tokenizer):
-    return Chat(tokenizer)
-
-
 def told(chat: Chat, pairs: list[Pair]) -> set[tuple[str, str, str]]:
     return {(p.request, chat.read(p.chosen), chat.read(p.rejected)) for p in pairs}
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOUSE = artifacts.data_dir() / "house" / "recipes.json"
 STEPS = 30
 NEVER = 1e9  # seconds
-SAVING = ["save_checkpoint", "_replacing", "scratch"]
+SAVING = ["save_checkpoint", "replacing", "scratch"]
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

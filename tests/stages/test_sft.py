@@ -5,19 +5,12 @@ import random
 import signal
 from dataclasses import replace
 
-import pytest
-
 from llmlab import artifacts, kitchen, lab
 from llmlab.stages.data import read_recipes
-from llmlab.stages.sft import Batch, Chat, Examples, tune
+from llmlab.stages.sft import Batch, Examples, tune
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]
-
-
-@pytest.fixture(scope="module")
-def chat():
-    return Chat(lab.setup("class-toy").tokenizer())
 
 
 def drawn(chat, n=200, **how):

@@ -9,7 +9,7 @@ import pytest
 from llmlab import lab
 from llmlab.artifacts import LabError
 from llmlab.stages import sft, talks
-from llmlab.stages.sft import Batch, Chat, Examples, n_ids
+from llmlab.stages.sft import Batch, Examples, n_ids
 
 SHARES = {"smoltalk": 0.5, "gsm8k": 0.2}
 
@@ -17,11 +17,6 @@ SHARES = {"smoltalk": 0.5, "gsm8k": 0.2}
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path_factory.getbasetemp() / "talks-cache"))
-
-
-@pytest.fixture(scope="module")
-def chat(tokenizer):
-    return Chat(tokenizer)
 
 
 def message(role: str, content: str) -> dict:
