@@ -90,12 +90,13 @@ def _fetch(names: list[str]) -> None:
 
 def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
     """Bring these data sets of `full`: what pretraining reads is tokenised, the rest downloaded."""
-    from llmlab.stages import doors, prepare
+    from llmlab.stages import doors, prepare, vocabulary
 
     options = dict(option.partition("=")[::2] for option in args.option)
     options = {key: int(v) if v.isdecimal() else v for key, v in options.items()}
     work = prepare.Work(args.workers, args.executor, options)
-    tokenizer, folder = _tokenizer(args), doors.data_dir()
+    folder = doors.data_dir()
+    tokenizer = vocabulary.ready(_elsewhere(args), folder)
     print(f"{'data set':<14}{'status':<10}{'MB':>8}  licence")
     for name in names:
         source = doors.big()[name]
@@ -121,12 +122,20 @@ def _is_full(args: argparse.Namespace) -> bool:
 
 
 def _tokenizer(args: argparse.Namespace):
-    """The tokenizer that the profile's runs have, also where there is no GPU to run it."""
+    """The tokenizer that the profile's runs have."""
+    return _elsewhere(args).tokenizer()
+
+
+def _elsewhere(args: argparse.Namespace):
+    """The lab of the given profile, also where there is no GPU to run it."""
     from llmlab import artifacts
 
     made = lab_module().setup("class", runs_dir=args.runs_dir)
-    name = (args.profile or os.environ.get("LLMLAB_PROFILE") or "class") + "-toy" * args.toy
-    return replace(made, runs=artifacts.runs_dir(args.runs_dir) / name).tokenizer()
+    name = args.profile or os.environ.get("LLMLAB_PROFILE") or "class"
+    profile = lab_module().PROFILES[name.partition("-")[0]]
+    if args.toy or name.endswith("-toy"):
+        name, profile = f"{profile.name}-toy", lab_module().toy(profile)
+    return replace(made, profile=profile, runs=artifacts.runs_dir(args.runs_dir) / name)
 
 
 def _counts():

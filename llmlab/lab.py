@@ -301,7 +301,16 @@ class Lab:
                 raise LabError(
                     f"{own} holds no tokenizer. Remove it, or train one again in notebook 02."
                 ) from None
+        return self._class_tokenizer()
+
+    def _class_tokenizer(self) -> BPE:
         return unpack_tokenizer(artifacts.read_meta(self.shipped("base"))["tokenizer"])
+
+    def chosen_tokenizer(self) -> BPE | None:
+        """The tokenizer that `stages.vocabulary` chose for the profile's big text; None where these
+        runs have the class's."""
+        tokenizer = self.tokenizer() if self.profile.data_sets else None
+        return tokenizer if tokenizer != self._class_tokenizer() else None
 
     def report(self, stage: str, figures: dict) -> dict:
         """Put a stage's figures under its key in this run's report.json; returns the whole."""

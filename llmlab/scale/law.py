@@ -107,6 +107,19 @@ def worth(tokens, text_tokens: float):
 
 # Of web text, in nats per token.  Hoffmann et al. 2022, eq. 10.
 CHINCHILLA = Law(floor=1.69, a=406.4, alpha=0.34, b=410.7, beta=0.28)
+# Bytes of web text in a token of theirs: of C4, 0.75 TB in 182 billion tokens.  Rae et al. 2021,
+# table A1.
+THEIR_BYTES = 4.12
+
+
+def of_the_web(bytes_per_token: float) -> Law:
+    """Chinchilla's law in bits per byte, of a tokenizer whose tokens have so many bytes.
+
+    A run is taken to be worth as much as one of theirs that reads as many bytes.
+    """
+    c, bits = CHINCHILLA, 1 / math.log(2) / THEIR_BYTES
+    b = c.b * (THEIR_BYTES / bytes_per_token) ** c.beta
+    return Law(c.floor * bits, c.a * bits, c.alpha, b * bits, c.beta)
 
 
 def of_the_class() -> Law:

@@ -39,7 +39,7 @@ class Probe:
 class Plan:
     """What `full` trains, and what it expects of it.
 
-    key: what it was made for.  expected_loss: in `unit`, after `expected_s` seconds.
+    key: what it was made for.  expected_loss: in bits per byte, after `expected_s` seconds.
     """
 
     key: dict
@@ -50,7 +50,6 @@ class Plan:
     recompute: bool
     tokens: int
     expected_loss: float
-    unit: str
     expected_s: float
     tokens_per_s: float
     peak_mb: float
@@ -74,10 +73,22 @@ class Plan:
             f"x {self.seq_len}, {self.micro_batch} rows at once"
         )
         expected = (
-            f"  expected of pretraining: {self.expected_s / 60:.1f} min, loss "
-            f"{self.expected_loss:.2f} {self.unit}"
+            f"  expected of pretraining: {self.expected_s / 60:.1f} min, "
+            f"{self.expected_loss:.3f} {self.measure()} (bits per byte)"
         )
         return "\n".join([chosen, *(f"    {line}" for line in self.why), expected])
+
+    def measure(self) -> str:
+        """Which figure the forecast is of: on held-out web text, where that is read, or recipes."""
+        return "web_val_bpb" if self.key["bytes_per_token"] else "val_bpb"
+
+    def verdict(self, figures: dict[str, float]) -> str:
+        """What `against` says, to be printed."""
+        off, late = figures["forecast_loss_off"], figures["forecast_seconds_off"]
+        return (
+            f"forecast: {self.measure()} {self.expected_loss:.3f} after "
+            f"{self.expected_s / 60:.1f} min; the loss is {off:+.1%} off, the time {late:+.1%}"
+        )
 
     def against(self, loss: float, seconds: float) -> dict[str, float]:
         """How good the forecast was: what was expected, and by which share it was missed."""
@@ -96,21 +107,21 @@ def kept(lab: Lab) -> Plan | None:
     return _stored(lab.runs / "plan.json")
 
 
-def fitted(lab: Lab, text_tokens: float, web: bool = False) -> tuple[Lab, Plan]:
+def fitted(lab: Lab, text_tokens: float, bytes_per_token: float | None = None) -> tuple[Lab, Plan]:
     """The lab with a plan in its profile: the one kept beside its runs, else one made now.
 
-    text_tokens: how many there are to read, inf for no end; web: whether they are of the web, and
-    not the class's.  Where several processes train, the first one's plan is everybody's.
+    text_tokens: how many there are to read, inf for no end; bytes_per_token: of web text, None for
+    the class's.  Where several processes train, the first one's plan is everybody's.
     """
     path = lab.runs / "plan.json"
     key = {
         "profile": lab.profile.name, "seconds": lab.seconds("pretraining"), "chip": lab.chip(),
         "gpus": ranks.size(), "text_tokens": text_tokens if math.isfinite(text_tokens) else None,
-        "web": web,
+        "bytes_per_token": bytes_per_token, "vocab_size": lab.profile.model.vocab_size,
     }  # fmt: skip
     made = _stored(path)
     if ranks.anywhere(made is None or made.key != key)[0]:
-        made = make(lab, key, text_tokens, web)
+        made = make(lab, key, text_tokens)
         if ranks.first():
             artifacts.write_json(path, asdict(made))
         ranks.anywhere(False)  # until it is there
@@ -128,12 +139,13 @@ def _stored(path: Path) -> Plan | None:
         return None
 
 
-def make(lab: Lab, key: dict, text_tokens: float, web: bool) -> Plan:
+def make(lab: Lab, key: dict, text_tokens: float) -> Plan:
     """Probe a size, choose by what it showed, probe that: until a size that was probed is chosen,
     or three were; then the last one of them it is."""
     p, seconds = lab.profile, lab.seconds("pretraining") * USABLE
     shapes = [law.shape(p.model, depth) for depth in p.depths]
-    rule = law.CHINCHILLA if web else law.of_the_class()
+    of_web = key["bytes_per_token"]
+    rule = law.of_the_web(of_web) if of_web else law.of_the_class()
     probes, chosen = {}, shapes[len(shapes) // 2]
     while chosen not in probes and len(probes) < 3:
         config, probes[chosen] = chosen, probe(lab, chosen)
@@ -150,7 +162,6 @@ def make(lab: Lab, key: dict, text_tokens: float, web: bool) -> Plan:
         key=key, model=asdict(config), seq_len=p.seq_len, batch=batch,
         micro_batch=min(found.rows, math.ceil(batch / ranks.size())), recompute=found.recompute,
         tokens=tokens, expected_loss=round(float(rule.loss(n, law.worth(tokens, text_tokens))), 4),
-        unit="nats per token" if web else "bits per byte",
         expected_s=round(tokens / rate + found.compile_s, 1),
         tokens_per_s=round(rate, 1), peak_mb=round(found.peak_mb, 1),
         why=_why(lab, found, n, tokens, seconds, text_tokens),

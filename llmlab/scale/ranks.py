@@ -69,7 +69,13 @@ def first() -> bool:
 
 
 def mine(rows):
-    """This process's part of a step's rows (a list or a tensor): every size()-th of them."""
+    """This process's part of a step's rows (a list or a tensor): every size()-th of them.
+    LabError where there are fewer of them than processes."""
+    if len(rows) < size():
+        raise LabError(
+            f"A step has {len(rows)} rows, too few for {size()} processes. What was saved before "
+            "was kept: lower --nproc-per-node."
+        )
     return rows[rank() :: size()]
 
 

@@ -3,9 +3,10 @@
 All of it computes what `core` computes, and runs on a CPU as well, where its tests hold it to that.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import MethodType, SimpleNamespace
@@ -44,6 +45,18 @@ def release(model: Transformer) -> None:
     for block in model.blocks:
         block.__dict__.pop("forward", None)
         block._compiled_call_impl = None
+
+
+@contextlib.contextmanager
+def prepared(model: Transformer, device: str, compiled: bool, recompute: bool) -> Iterator[None]:
+    """While it lasts, the model is as `prepare` makes it: on a GPU, and wherever it would be
+    compiled there, so that a CPU's tests take the same way."""
+    if device == "cuda" or compiled:
+        prepare(model, compiled and device == "cuda", recompute)
+    try:
+        yield
+    finally:
+        release(model)
 
 
 def causal_hidden(model: Transformer, ids: Tensor, cache: KVCache | None = None, mask=None):

@@ -5,7 +5,7 @@ Of UltraFeedback's pairs GPT-4's scores are the judge, of HelpSteer2's people's 
 
 import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +52,13 @@ class Comparisons:
     """Comparisons to be drawn, beside the kitchen's own.
 
     rows: name of a data set -> (its share of all pairs, its rows).  room: ids that a request and
-    an answer may have together.
+    an answer may have together.  test: of those whose test split is here, its rows.
     """
 
     rows: dict[str, tuple[float, "Dataset"]]
     chat: Chat
     room: int
+    test: dict[str, "Dataset"] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -72,13 +73,19 @@ class Comparisons:
         """
         pairs = []
         for name, (share, rows) in self.rows.items():
-            wanted = round(n * share / self.share)
-            read, width = READ[name]
-            count = len(rows) // width
-            order = random.Random(f"{name}/{seed}").sample(range(count), count)
-            found = (self._pair(name, read, rows, i) for i in order)
-            pairs += itertools.islice(filter(None, found), wanted)
+            pairs += self._drawn(name, rows, round(n * share / self.share), seed)
         return pairs
+
+    def held_out(self, n: int = 500) -> dict[str, list[Pair]]:
+        """n pairs, or as many as fit, of each data set whose test split is on this machine."""
+        return {name: self._drawn(name, rows, n, seed=0) for name, rows in self.test.items()}
+
+    def _drawn(self, name: str, rows: "Dataset", n: int, seed: int) -> list[Pair]:
+        read, width = READ[name]
+        count = len(rows) // width
+        order = random.Random(f"{name}/{seed}").sample(range(count), count)
+        found = (self._pair(name, read, rows, i) for i in order)
+        return list(itertools.islice(filter(None, found), n))
 
     def _pair(self, name: str, read, rows: "Dataset", i: int) -> Pair | None:
         try:
@@ -96,14 +103,13 @@ class Comparisons:
         return Pair(request, chosen, rejected, None) if longest <= self.room else None
 
 
-def of(
-    shares: dict[str, float], folder: Path | None, chat: Chat, room: int, test: bool = False
-) -> Comparisons | None:
+def of(shares: dict[str, float], folder: Path | None, chat: Chat, room: int) -> Comparisons | None:
     """The comparisons of a profile's data sets; of those that cannot be had the reason is printed.
-    None where there are none.  test: those that nothing was trained on."""
-    found = {
-        source.name: (share, rows)
-        for source, share in doors.of_stage("reward", shares).items()
-        if (rows := doors.or_none(source, folder, test)) is not None
-    }
-    return Comparisons(found, chat, room) if found else None
+    None where there are none."""
+    found, test = {}, {}
+    for source, share in doors.of_stage("reward", shares).items():
+        if (rows := doors.or_none(source, folder)) is not None:
+            found[source.name] = share, rows
+            if (rows := doors.test_rows(source, folder)) is not None:
+                test[source.name] = rows
+    return Comparisons(found, chat, room, test) if found else None

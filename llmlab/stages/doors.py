@@ -191,10 +191,15 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def or_none(source: Source, folder: Path | None = None, test: bool = False) -> "Dataset | None":
+def test_rows(source: Source, folder: Path | None = None) -> "Dataset | None":
+    """The rows that nothing is trained on; None where they are not on this machine."""
+    return load(source, folder, test=True) if files(source, folder, test=True) else None
+
+
+def or_none(source: Source, folder: Path | None = None) -> "Dataset | None":
     """`load`, or None: the reason has been printed, and that the class's data serve alone."""
     try:
-        return load(source, folder, test)
+        return load(source, folder)
     except LabError as error:
         print(f"{error} The kitchen's own data serve instead.")
         return None

@@ -52,6 +52,7 @@ class Job:
     extra: nn.Module | None = None  # a head beside the model
     meta: dict = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    seconds: float = 0.0  # by the clock
     saved: int | None = None  # updates done when it was last saved
     scaler: LossScaler | None = None  # see `scaling`
 
@@ -102,7 +103,8 @@ class Job:
             **self.meta, "config": asdict(self.model.config), "step": self.step,
             "steps": self.steps, "tokenizer": pack_tokenizer(self.tokenizer),
             "dtype": str(self.model.compute_dtype).removeprefix("torch."),  # else it may change
-            "t": self.optimizer.t, "cpu_seconds": round(self.cpu_seconds, 1), "log": self.log,
+            "t": self.optimizer.t, "cpu_seconds": round(self.cpu_seconds, 1),
+            "seconds": round(self.seconds, 1), "log": self.log,
         }  # fmt: skip
         scale = self.scaler.state() if self.scaler else {}
         return meta | ({"loss_scale": scale} if scale else {})
@@ -176,6 +178,7 @@ class Job:
         """Go on from the numbers of a checkpoint's meta."""
         self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
         self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
+        self.seconds = meta.get("seconds", 0.0)
         if scale := meta.get("loss_scale"):
             self.scaling().load(scale)
 
@@ -263,11 +266,12 @@ def run(
     with Stopper() as stopper, dropout(job.model, dropout_rate), bar:
         stop = stopper.pressed
         while job.step < job.steps and not stop:
-            cpu = time.process_time()
+            cpu, clock = time.process_time(), time.monotonic()
             if dropout_rate:
                 torch.manual_seed(job.meta["seed"] * 1_000_003 + job.step)  # also when resumed
             record = {"step": job.step + 1, **ranks.mean(one_step(job.step))}
             job.cpu_seconds += time.process_time() - cpu
+            job.seconds += time.monotonic() - clock
             loss, first = record["loss"], (job.log or [record])[0]["loss"]
             if not -math.inf < loss <= first + blind:  # true of nan as well
                 where = f"at step {job.step + 1} of {job.steps}, {first:.3g} at the first"

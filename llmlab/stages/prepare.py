@@ -262,6 +262,14 @@ def rows_of(lab: Lab, tokenizer: BPE, mixture: Mixture) -> Mixture | Blend:
     return blended or mixture
 
 
+def held_out(lab: Lab, tokenizer: BPE) -> list[str]:
+    """Documents that were kept out of the big texts of this machine; none where there are none."""
+    sources = doors.of_stage("pretraining", lab.profile.data_sets)
+    places = [place(source, tokenizer, doors.data_dir()) for source in sources]
+    there = [Shards(folder, lab.seed) for folder in places if (folder / MANIFEST).is_file()]
+    return [text for shards in there for text in shards.held_out()]
+
+
 # --- What is there, and what is brought -----------------------------------------------------
 
 

@@ -97,11 +97,8 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     mixture = Mixture(corpus, tokenizer.to_tiktoken(), p.mixture, lab.seed)
     rows = prepare.rows_of(lab, tokenizer, mixture)
     model = lab.build(replace(p.model, vocab_size=tokenizer.vocab_size))
-    if lab.device == "cuda" or p.compile:
-        speed.prepare(model, p.compile and lab.device == "cuda", p.recompute)
     job = new_job(lab, model, tokenizer, lab.path(name), rows.hash())
     train(lab, job, rows, on_step, snapshots)
-    speed.release(model)
     return job
 
 
@@ -133,7 +130,6 @@ def train(
     a small model begins to recite it: dropout holds against that.
     """
     profile, model = lab.profile, job.model
-
     text, micro = speed.Ahead(rows, lab.device), speed.MicroBatches(profile.micro_batch)
     size = profile.pretraining_batch, profile.seq_len
 
@@ -157,12 +153,26 @@ def train(
             if ranks.first():
                 artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
-    if not job.resume():
-        job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
-    tokens = job.steps * profile.pretraining_batch * profile.seq_len
-    rate = loop.DROPOUT if rows.epochs(tokens) > EPOCHS else 0.0
-    keep = keep_snapshot if snapshots else None
-    loop.run(job, one_step, on_step, "pretraining", keep, dropout_rate=rate)
+    with speed.prepared(model, lab.device, profile.compile, profile.recompute):
+        if not job.resume():
+            job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
+        rate = loop.DROPOUT if rows.epochs(job.steps * math.prod(size)) > EPOCHS else 0.0
+        keep = keep_snapshot if snapshots else None
+        loop.run(job, one_step, on_step, "pretraining", keep, dropout_rate=rate)
+
+
+def judged(lab: Lab, job: loop.Job) -> dict[str, float]:
+    """What a run is worth on text that it never read: recipes, and web text where it is here.  Of
+    one that was planned, how good the forecast was, which is printed as well."""
+    model, tokenizer, corpus = job.model, job.tokenizer, load_corpus(lab.profile.sources)
+    figures = {"val_bpb": held_out_bpb(lab, model, tokenizer, corpus)}
+    if web := prepare.held_out(lab, tokenizer)[: lab.profile.val_documents]:
+        figures["web_val_bpb"] = bits_per_byte(model, tokenizer, web)
+    forecast = plan.kept(lab) if job.steps == lab.profile.pretraining_steps else None
+    if forecast and (found := figures.get(forecast.measure())):
+        figures |= forecast.against(found, job.seconds)
+        print(forecast.verdict(figures))
+    return figures
 
 
 def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperature=0.7, seed=0):
@@ -188,11 +198,11 @@ def run(lab: Lab, on_step=None) -> dict:
     """The stage: train live from random weights, then measure the slow-cooked base as well."""
     start, tokenizer = time.monotonic(), lab.tokenizer()
     job = loop.whole(pretrain(lab, tokenizer, on_step=on_step, snapshots=True))
-    trained, corpus = time.monotonic() - start, load_corpus(lab.profile.sources)
+    trained = time.monotonic() - start
     n_parameters = sum(p.numel() for p in job.model.parameters())
     tokens = sum(r["tokens"] for r in job.log)
     figures = {
-        "val_bpb": held_out_bpb(lab, job.model, tokenizer, corpus),
+        **judged(lab, job),
         "parameters": n_parameters,
         "tokens": tokens,
         "steps": job.steps,
@@ -200,12 +210,9 @@ def run(lab: Lab, on_step=None) -> dict:
         "tokens_per_s": tokens / trained,
         "train_seconds": trained,
     }
-    if forecast := plan.kept(lab):
-        last = [record["loss"] for record in job.log[-100:]]  # of text that was not seen before
-        found = sum(last) / len(last) if forecast.key["web"] else figures["val_bpb"]
-        figures |= forecast.against(found, trained)
     if lab.shipped("base").exists():
         base, tokenizer, _ = lab.load(lab.shipped("base"))
+        corpus = load_corpus(lab.profile.sources)
         figures["base_val_bpb"] = held_out_bpb(lab, base, tokenizer, corpus)
     return {**figures, "seconds": time.monotonic() - start}
 

@@ -58,7 +58,7 @@ def ship(lab: Lab, name: str, command: str) -> Path:
     }  # fmt: skip
     log = meta.pop("log")
     path = lab.shipped(name)
-    artifacts.save_checkpoint(path, weights, {k: v for k, v in meta.items() if k != "cpu_seconds"})
+    artifacts.save_checkpoint(path, weights, {k: v for k, v in meta.items() if "seconds" not in k})
     artifacts.write_json(
         path.with_suffix(".json"),
         {

@@ -297,8 +297,10 @@ def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:
     sampled = time.monotonic() - start
     reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)
     loop.whole(job)
+    tests = {name: found for name, found in (others.held_out() if others else {}).items() if found}
     return {
         "accuracy": accuracy(reward, chat, test),
+        **{f"{name}_accuracy": accuracy(reward, chat, found) for name, found in tests.items()},
         "train_accuracy": accuracy(reward, chat, pairs[:300]),
         "agreement": mean(p.true_order for p in pairs if p.true_order is not None),
         "pairs": len(pairs),

@@ -37,7 +37,7 @@ from llmlab.stages.sft import (
     evaluate,
     judge_all,
 )
-from llmlab.stages.sums import Marks
+from llmlab.stages.sums import Marks, solved
 
 if TYPE_CHECKING:
     from llmlab.stages.sums import Problem, Problems
@@ -378,6 +378,10 @@ def run(lab: Lab, on_step=None, problems: "Problems | None" = None) -> dict:
     figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
     after = evaluate(model, tokenizer)
     figures |= {f"grpo_{k}": v for k, v in after.items()}
+    if problems and (test := problems.held_out()):
+        for name, solver in (("sft", before), ("grpo", model)):
+            if (share := solved(solver, tokenizer, test)) is not None:
+                figures[f"{name}_solved"] = share
     figures["grpo_seconds"] = time.monotonic() - start
     start, reliable = time.monotonic(), model
     model, reward = unfreeze(before), load_reward(lab)

@@ -88,6 +88,10 @@ class Shards:
         """The documents that are not in it."""
         return artifacts.read_json(self.folder / "held_out.json")
 
+    def bytes_per_token(self) -> float:
+        """Bytes of UTF-8 that an id stands for on average."""
+        return self.manifest["bytes"] / self.manifest["ids"]
+
     def windows(self, seq_len: int) -> int:
         """How many windows of seq_len + 1 ids an epoch has; LabError where there is none."""
         if self.tokens <= seq_len:
@@ -179,10 +183,13 @@ class Blend:
         name, place = self.place(number)
         return self.readers[name].row(place, seq_len)
 
+    def main(self) -> Reader:
+        """The reader of the greatest weight."""
+        return self.readers[max(self.weights, key=self.weights.get)]
+
     def epochs(self, tokens: float) -> float:
-        """How often a run of so many tokens reads the text of the greatest weight."""
-        name = max(self.weights, key=self.weights.get)
-        return self.readers[name].epochs(tokens * self.weights[name])
+        """How often a run of so many tokens reads the main text."""
+        return self.main().epochs(tokens * max(self.weights.values()))
 
     def hash(self) -> str:
         """Equal hashes, equal texts in equal shares."""

@@ -6,7 +6,7 @@ Cobbe et al. 2021.
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from statistics import mean
@@ -110,13 +110,19 @@ class Problem:
 class Problems:
     """Problems to be drawn, beside the kitchen's own requests.
 
-    share: of a step's requests.  longest: ids that an answer may have.
+    share: of a step's requests.  test: problems that nothing is trained on, where they are here.
+    longest: ids that an answer may have.
     """
 
     rows: "Dataset"
     share: float
     chat: Chat
     context: int
+    test: "Dataset | None" = None
+
+    def held_out(self) -> "Problems | None":
+        """Those that nothing is trained on; None where they are not on this machine."""
+        return None if self.test is None else replace(self, rows=self.test, test=None)
 
     @property
     def longest(self) -> int:
@@ -134,18 +140,19 @@ class Problems:
         return found
 
 
-def of(shares: dict[str, float], folder: Path | None, chat: Chat, context: int, test: bool = False):
-    """The problems of a profile's data sets, or None where there are none; the reason is printed.
-    test: those that nothing was trained on."""
+def of(shares: dict[str, float], folder: Path | None, chat: Chat, context: int):
+    """The problems of a profile's data sets; None where there are none, and why is printed."""
     for source, share in doors.of_stage("rl", shares).items():
-        if (rows := doors.or_none(source, folder, test)) is not None:
-            return Problems(rows, share, chat, context)
+        if (rows := doors.or_none(source, folder)) is not None:
+            return Problems(rows, share, chat, context, doors.test_rows(source, folder))
     return None
 
 
-def solved(model: Transformer, tokenizer: BPE, problems: Problems, n: int = 200) -> float:
-    """The share of n problems that a model solves, at temperature 0."""
+def solved(model: Transformer, tokenizer: BPE, problems: Problems, n: int = 200) -> float | None:
+    """The share of n problems that a model solves, at temperature 0; None where none has room."""
     asked, chat = problems.draw(n, random.Random(0)), Chat(tokenizer)
+    if not asked:
+        return None
     texts = [problem.question for problem in asked]
     answers = ask(model, chat, texts, temperature=0.0, most=problems.longest)
     return mean(p.judge(chat.read(a)).right for p, a in zip(asked, answers, strict=True))

@@ -160,9 +160,11 @@ def _rank(parts: list[bytes], j: int, limit: int, ranks: dict[bytes, int]) -> in
 
 
 def run(lab: Lab, on_step=None) -> dict:
-    """The stage: train the line's tokenizer, keep it, measure it on held-out recipes."""
+    """The stage: train the line's tokenizer, keep it, measure it on held-out recipes.
+
+    One that was chosen for big text stays: files of ids have been written with it."""
     start = time.monotonic()
-    bpe = train_tokenizer(lab)
+    bpe = lab.chosen_tokenizer() or train_tokenizer(lab)
     seconds = time.monotonic() - start
     artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
     held_out = [r.text() for r in corpus(lab).held_out]

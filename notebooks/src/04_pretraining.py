@@ -292,10 +292,12 @@ assert abs(first - math.log(size)) < 0.1
 
 # %%
 from llmlab.core.optim import Optimizer
+from llmlab.stages import prepare
 from llmlab.stages.data import Mixture, load_corpus
 
 corpus = load_corpus(lab.profile.sources)
 rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
+rows = prepare.rows_of(lab, tokenizer, rows)  # in class as it is; at full size with web text
 batch = rows.batch(0, 8, 32).to(lab.device)  # (8, 33)
 optimizer = Optimizer(model.named_parameters())
 losses = []
@@ -416,7 +418,7 @@ from llmlab.stages import pretraining
 from llmlab.widgets.loss_curve import LossCurve
 
 curve, pages = LossCurve("Pretraining, live"), {}
-job = pretraining.new_job(lab, lab.build(), tokenizer, lab.path("base"), corpus.hash())
+job = pretraining.new_job(lab, lab.build(), tokenizer, lab.path("base"), rows.hash())
 
 
 def watch(record):
@@ -499,7 +501,7 @@ both
 n = sum(p.numel() for p in base.parameters())
 figures = {
     "tokens": tokens,
-    "val_bpb": pretraining.held_out_bpb(lab, job.model, tokenizer, corpus),
+    **pretraining.judged(lab, job),
     "base_val_bpb": pretraining.held_out_bpb(lab, base, tokenizer, corpus),
 }
 lab.report("pretraining", figures)

@@ -11,10 +11,12 @@ from llmlab.scale.law import (
     CHINCHILLA,
     MOST_READINGS,
     PER_TOKEN,
+    THEIR_BYTES,
     Law,
     choose,
     fit,
     of_the_class,
+    of_the_web,
     resampled,
     shape,
     size_of,
@@ -92,6 +94,14 @@ def test_more_minutes_buy_a_larger_model_and_a_lower_loss():
         assert 6 * size_of(config) * tokens == pytest.approx(flops, rel=1e-3)
         n, _ = CHINCHILLA.best(flops)
         assert n / 3 < size_of(config) < 3 * n
+
+
+def test_chinchillas_law_in_bits_per_byte():
+    n, d = 1e8, 2e9
+    same = of_the_web(THEIR_BYTES).loss(n, d)
+    assert same == pytest.approx(CHINCHILLA.loss(n, d) / math.log(2) / THEIR_BYTES)
+    assert of_the_web(2 * THEIR_BYTES).loss(n, d / 2) == pytest.approx(same)  # as many bytes
+    assert 0.6 < of_the_web(4).loss(124e6, 10e9) < 1.2  # GPT-2's size: bits per byte of the web
 
 
 def test_a_small_text_holds_model_and_minutes_down():

@@ -84,6 +84,17 @@ def test_a_run_is_held_against_its_forecast(tmp_path):
     assert figures["forecast_loss"] == chosen.expected_loss
 
 
+def test_of_the_web_chinchillas_law_is_asked(tmp_path):
+    _, chosen = plan.fitted(made(tmp_path, depths=(1,)), 1e9, bytes_per_token=3.0)
+    n = law.size_of(lab.ModelConfig(**chosen.model))
+    assert chosen.expected_loss == pytest.approx(law.of_the_web(3.0).loss(n, chosen.tokens), 1e-3)
+    assert chosen.measure() == "web_val_bpb" and "web_val_bpb" in chosen.text()
+    again = plan.fitted(made(tmp_path, depths=(1,)), 1e9, bytes_per_token=4.0)[1]
+    assert again.expected_loss < chosen.expected_loss  # so it was made anew
+    figures = again.against(1.1 * again.expected_loss, 2 * again.expected_s)
+    assert "the loss is +10.0% off, the time +100.0%" in again.verdict(figures)
+
+
 def test_a_class_has_nothing_to_plan(tmp_path):
     from llmlab.stages.planning import planned
 
@@ -96,7 +107,7 @@ def test_the_stage_plans_from_its_own_text(tmp_path, capsys):
     from llmlab.stages.planning import planned, text
 
     started = made(tmp_path, depths=(1,))
-    tokens, web = text(started)
-    assert 5e5 < tokens < 5e6 and not web
+    tokens, bytes_per_token = text(started)
+    assert 5e5 < tokens < 5e6 and bytes_per_token is None
     fitted = planned(started)
     assert fitted.profile.pretraining_steps > 0 and "plan: 1 layers" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Several processes train as one does: the same losses, and no row twice or left out."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmlab import artifacts
+from llmlab import artifacts, lab
 from llmlab.scale import ranks, sharded
+from llmlab.stages import doors, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ["-m", "llmlab", "run", "pretraining", "--profile", "full", "--toy"]
@@ -95,6 +97,31 @@ def test_a_part_that_is_damaged_is_said_and_the_one_before_taken(tmp_path, kille
     assert str(ROOT / "llmlab") not in out  # torchrun has a traceback of its own, we have none
 
 
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """Web text of one's own, tokenised."""
+    sources, data = artifacts.cache_dir() / "sources", tmp_path / "data" / "fineweb_edu"
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "sources").symlink_to(sources)
+    monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
+    data.mkdir(parents=True)
+    pages = [{"text": f"Page {i} tells how long {i % 7} lentils boil."} for i in range(400)]
+    (data / "pages.jsonl").write_text("\n".join(map(json.dumps, pages)), "utf-8")
+    tokenizer = lab.setup("full-toy").tokenizer()
+    prepare.prepare(doors.big()["fineweb_edu"], tokenizer, doors.data_dir())
+
+
+def test_big_text_is_read_alike_by_any_number_of_processes(web, tmp_path):
+    worker, whole, parts = Path(__file__).with_name("worker.py"), tmp_path / "1", tmp_path / "2"
+    ended(start(0, worker, whole, 10, 0, "web"))
+    start(2, worker, parts, 10, 6, "web").communicate(timeout=400)
+    ended(start(3, worker, parts, 10, 0, "web"))
+    assert losses(parts) == pytest.approx(losses(whole), abs=1e-4) and len(losses(parts)) == 10
+    log = artifacts.read_meta(parts / "full-toy" / "base.safetensors")
+    assert log["data"] == artifacts.read_meta(whole / "full-toy" / "base.safetensors")["data"]
+
+
 def test_fine_tuning_in_two_processes_is_that_of_one(tmp_path):
     """Each has the whole model and a part of each step's examples, of unequal lengths."""
     logs = []
@@ -125,6 +152,7 @@ def test_alone_everything_is_ones_own(monkeypatch):
 
 PARTS = """
 import torch
+from llmlab.artifacts import LabError
 from llmlab.scale import ranks
 with ranks.joined():
     rank, rows = ranks.rank(), ranks.mine(list(range(5)))
@@ -137,6 +165,10 @@ with ranks.joined():
     ranks.average_gradients([p, q])
     told = [rows, weight, means["mean"], means["n"], ranks.anywhere(rank == 1, False),
             ranks.from_first(rank + 7.0), p.grad.mean().item(), q.grad.mean().item()]
+    try:
+        ranks.mine([1])
+    except LabError as error:
+        told.append(str(error))
     import sys
     sys.stderr.write(f"told {rank} {told}" + chr(10))
     print("said by the first")
@@ -147,6 +179,10 @@ def test_together_they_have_parts_and_agree(tmp_path):
     (tmp_path / "parts.py").write_text(PARTS)
     out = ended(start(2, tmp_path / "parts.py"))
     told = {rank: ast.literal_eval(said) for rank, said in re.findall(r"told (\d) (\[.*\])", out)}
-    common = [2.0, 5, [True, False], 7.0, 0.5, 0.5]
+    refused = (
+        "A step has 1 rows, too few for 2 processes. What was saved before was kept: lower "
+        "--nproc-per-node."
+    )
+    common = [2.0, 5, [True, False], 7.0, 0.5, 0.5, refused]
     assert told == {"0": [[0, 2, 4], 1.2, *common], "1": [[1, 3], 0.8, *common]}
     assert out.count("said by the first") == 1

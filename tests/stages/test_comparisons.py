@@ -85,6 +85,20 @@ def test_a_reward_model_trains_on_both_and_is_measured_on_the_test_split(
     assert pairs[: len(theirs)] != theirs  # shuffled
     judge, job = reward.train_reward(made, model, tokenizer, pairs)
     assert len(job.log) == 8
-    test = comparisons.of(SHARES, own_data, chat, context, test=True).draw(100, 1)
-    assert 0 <= reward.accuracy(judge, chat, test) <= 1 and len(test) > 10
-    assert told(chat, test).isdisjoint(told(chat, theirs))
+    for name, test in others.held_out().items():
+        assert 0 <= reward.accuracy(judge, chat, test) <= 1 and 5 < len(test) < 20, name
+        assert told(chat, test).isdisjoint(told(chat, theirs))
+
+
+def test_the_report_has_the_accuracy_on_each_test_split(chat, own_data, tmp_path):
+    made = replace(lab.setup("class-toy", runs_dir=tmp_path), steps=2)
+    others = comparisons.of(SHARES, own_data, chat, made.profile.model.max_seq_len)
+    figures = reward.run(made, others=others)
+    assert {name for name in figures if name.endswith("_accuracy")} == {
+        "train_accuracy", "ultrafeedback_accuracy", "helpsteer2_accuracy"
+    }  # fmt: skip
+
+
+def test_without_a_test_split_nothing_is_held_out(chat, tmp_path, made, lay):
+    lay(tmp_path / "helpsteer2" / "train.jsonl.gz", made("helpsteer2", 20))
+    assert comparisons.of({"helpsteer2": 0.5}, tmp_path, chat, 200).held_out() == {}

@@ -90,6 +90,7 @@ def kept(made: lab.Lab, name="base") -> dict[str, tuple]:
     for path in [made.path(name), *(made.runs / f"{name}-snapshots").glob("*.safetensors")]:
         tensors, meta = artifacts.load_checkpoint(path)
         meta.pop("cpu_seconds", None)
+        meta.pop("seconds", None)
         bits = {name: (t.dtype, t.shape, bits_of(t)) for name, t in tensors.items()}
         out[str(path.relative_to(made.runs))] = bits, meta
     return out

@@ -157,6 +157,7 @@ def test_an_answer_may_be_longer_than_the_kitchens(toy, problems, tokenizer):
 def test_solved_is_measured_on_the_test_split(toy, own_data, tokenizer):
     model, _, _ = toy.latest("sft", mine=False)
     chat, context = Chat(tokenizer), toy.profile.model.max_seq_len
-    test = sums.of({"gsm8k": 0.5}, own_data, chat, context, test=True)
-    assert len(test.rows) == 20
+    test = sums.of({"gsm8k": 0.5}, own_data, chat, context).held_out()
+    assert len(test.rows) == 20 and test.held_out() is None
     assert 0 <= sums.solved(model, tokenizer, test, n=4) <= 1
+    assert sums.solved(model, tokenizer, replace(test, context=20)) is None  # none has room
