@@ -38,7 +38,7 @@ class Optimizer:
     """Muon on the matrices of the blocks, AdamW on embeddings, head, norms and everything else.
 
     named_parameters: as a module gives them.  muon_lr, adam_lr: at factor 1; muon_lr=0 leaves
-    every parameter to AdamW.  state: name -> tensor, all that a checkpoint must keep.
+    every parameter to AdamW.  momentum: of Muon.  state: name -> tensor, what checkpoints keep.
     AdamW: Loshchilov & Hutter 2019, algorithm 2.
     """
 
@@ -46,7 +46,7 @@ class Optimizer:
         self, named_parameters, muon_lr=0.02, adam_lr=4e-3, betas=(0.9, 0.95), weight_decay=0.0
     ):
         self.muon_lr, self.adam_lr, self.betas = muon_lr, adam_lr, betas
-        self.weight_decay, self.t = weight_decay, 0
+        self.weight_decay, self.momentum, self.t = weight_decay, 0.95, 0
         self.dtype = torch.float32  # of Muon's products: bf16 is enough, where it is fast
         self.rest, self.by_shape, self.state = {}, {}, {}  # the matrices go by their shape
         for name, p in named_parameters:
@@ -89,8 +89,8 @@ class Optimizer:
     def _muon(self, key: str, group: list[Tensor], lr: float) -> None:
         grad = torch.stack([p.grad for p in group])  # matrices of one shape go as one batch
         momentum = self._buffer(key, grad)
-        momentum.lerp_(grad, 0.05)
-        update = grad.lerp(momentum, 0.95)  # Nesterov's look ahead
+        momentum.lerp_(grad, 1 - self.momentum)
+        update = grad.lerp(momentum, self.momentum)  # Nesterov's look ahead
         update = orthogonalize(update.to(self.dtype)).float()
         rows, cols = group[0].shape
         scale = lr * max(1.0, rows / cols) ** 0.5

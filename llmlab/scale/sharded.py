@@ -46,8 +46,9 @@ class ShardedOptimizer(FusedOptimizer):
         looks = []
         for i, p in enumerate(group):
             momentum = self._buffer(f"{key}.{i}", p)
-            momentum.lerp_(p.grad, 0.05)
-            looks.append(p.grad.lerp(momentum, 0.95).full_tensor())  # Nesterov's look ahead
+            momentum.lerp_(p.grad, 1 - self.momentum)
+            look = p.grad.lerp(momentum, self.momentum)  # Nesterov's look ahead
+            looks.append(look.full_tensor())
         for p, update in zip(group, self._orthogonal(torch.stack(looks)), strict=True):
             p.mul_(1 - lr * self.weight_decay)
             p.sub_(_like(update, p), alpha=scale)

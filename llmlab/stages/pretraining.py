@@ -110,7 +110,8 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
     if ranks.active():
         sharded.shard(model)
         kind, made = ShardedJob, sharded.ShardedOptimizer
-    optimizer = made(model.named_parameters(), p.muon_lr, p.adam_lr, weight_decay=p.weight_decay)
+    optimizer = made(model.named_parameters(), p.muon_lr, p.adam_lr, p.adam_betas, p.weight_decay)
+    optimizer.momentum = p.muon_momentum
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
     return kind(model, tokenizer, optimizer, path, meta=meta)
 

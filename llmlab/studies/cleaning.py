@@ -14,6 +14,7 @@ from llmlab.lab import Lab
 from llmlab.stages import cleaning, pretraining
 from llmlab.stages.pile import Pile, raw_pile
 from llmlab.studies import study
+from llmlab.studies.scaling import RATES
 
 ARMS = ("raw", "cleaned", "deduplicated", "balanced")
 REMOVED_BY = {"cleaned": ("rules", "quality")}  # the later editions: by all filters
@@ -35,7 +36,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     }
     rows = pretraining.Rows(joined(ids, MIXTURE if arm == "balanced" else None, seed), seed)
     steps = lab.steps or lab.profile.max_steps or (None if lab.minutes else STEPS)
-    lab = replace(lab, steps=steps, profile=replace(lab.profile, adam_lr=ADAM_LR))
+    lab = replace(lab, steps=steps, profile=replace(lab.profile, **RATES | {"adam_lr": ADAM_LR}))
     shape = {"vocab_size": tokenizer.vocab_size, "max_seq_len": lab.profile.seq_len}
     model = lab.build(ModelConfig(**SMALL, **shape))
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), f"{arm} pile")

@@ -1,7 +1,7 @@
 """How the loss falls with size and with text: four sizes, three budgets of tokens, one law.
 
-The sizes are llmlab's own model, wider and deeper; each run has its whole schedule, with the
-learning rates of the class.  "192x4:1200" is a model of 4 layers of width 192 after 1,200 thousand
+The sizes are llmlab's own model, wider and deeper; each run has its whole schedule, all with the
+same learning rates.  "192x4:1200" is a model of 4 layers of width 192 after 1,200 thousand
 tokens.  One further run, not among those that the law is fitted to, checks its prediction.
 """
 
@@ -17,6 +17,7 @@ from llmlab.studies import study
 SIZES = ("64x2", "96x3", "128x4", "192x4")  # width x layers
 BUDGETS = (300, 600, 1200)  # thousand tokens
 CHECK = "160x4:1440"  # held back
+RATES = {"muon_lr": 0.02, "muon_momentum": 0.95, "adam_lr": 1.6e-2, "adam_betas": (0.9, 0.95)}
 ARMS = tuple(f"{size}:{tokens}" for size in SIZES for tokens in BUDGETS) + (CHECK,)
 
 
@@ -26,7 +27,8 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     size, _, thousands = arm.partition(":")
     tokenizer, corpus = lab.tokenizer(), load_corpus(lab.profile.sources)
     steps = round(int(thousands) * 1000 / lab.profile.pretraining_batch / lab.profile.seq_len)
-    lab = replace(lab, steps=lab.profile.max_steps or steps)
+    profile = replace(lab.profile, **RATES)
+    lab = replace(lab, steps=lab.profile.max_steps or steps, profile=profile)
     model = lab.build(shape(size, tokenizer.vocab_size))
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), corpus.hash())
     rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, seed)
