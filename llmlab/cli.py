@@ -118,7 +118,7 @@ def _big_state(args: argparse.Namespace):
 
 
 def _is_full(args: argparse.Namespace) -> bool:
-    return (args.profile or os.environ.get("LLMLAB_PROFILE") or "").startswith("full")
+    return _profile_name(args).startswith("full")
 
 
 def _tokenizer(args: argparse.Namespace):
@@ -130,12 +130,9 @@ def _elsewhere(args: argparse.Namespace):
     """The lab of the given profile, also where there is no GPU to run it."""
     from llmlab import artifacts
 
+    profile, folder = lab_module().profile_called(_profile_name(args))
     made = lab_module().setup("class", runs_dir=args.runs_dir)
-    name = args.profile or os.environ.get("LLMLAB_PROFILE") or "class"
-    profile = lab_module().PROFILES[name.partition("-")[0]]
-    if args.toy or name.endswith("-toy"):
-        name, profile = f"{profile.name}-toy", lab_module().toy(profile)
-    return replace(made, profile=profile, runs=artifacts.runs_dir(args.runs_dir) / name)
+    return replace(made, profile=profile, runs=artifacts.runs_dir(args.runs_dir) / folder)
 
 
 def _counts():
@@ -391,15 +388,19 @@ def lab_module():
 
 def _lab(args: argparse.Namespace):
     """The Lab that the common options describe."""
-    profile = args.profile or os.environ.get("LLMLAB_PROFILE") or "class"
-    if args.toy and not profile.endswith("-toy"):
-        profile += "-toy"
     if args.json:
         from llmlab import artifacts
 
         artifacts.check_place(args.json)
-    made = lab_module().setup(profile, args.budget_minutes, args.seed, args.runs_dir)
+    name = _profile_name(args)
+    made = lab_module().setup(name, args.budget_minutes, args.seed, args.runs_dir)
     return replace(made, steps=args.steps)
+
+
+def _profile_name(args: argparse.Namespace) -> str:
+    """The profile that the options name, or the environment does."""
+    name = args.profile or os.environ.get("LLMLAB_PROFILE") or "class"
+    return f"{name}-toy" if args.toy and not name.endswith("-toy") else name
 
 
 def _model(args: argparse.Namespace, default: str):

@@ -349,17 +349,23 @@ class Lab:
         return "\n".join(parts)
 
 
+def profile_called(name: str | None) -> tuple[Profile, str]:
+    """The profile of that name, else of LLMLAB_PROFILE, and the name of its folder of runs; with
+    "-toy" behind it, shrunk.  LabError where there is none."""
+    name = name or os.environ.get("LLMLAB_PROFILE") or "class"
+    whole, _, shrunk = name.partition("-")
+    if whole not in PROFILES or shrunk not in ("", "toy"):
+        raise LabError(f"There is no profile {whole!r}; the profiles are {', '.join(PROFILES)}.")
+    return (toy(PROFILES[whole]), f"{whole}-toy") if shrunk else (PROFILES[whole], whole)
+
+
 def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
     """See `llmlab.setup`."""
-    name = profile or os.environ.get("LLMLAB_PROFILE") or "class"
-    name, _, shrunk = name.partition("-")
-    if name not in PROFILES or shrunk not in ("", "toy"):
-        raise LabError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
-    chosen = toy(PROFILES[name]) if shrunk else PROFILES[name]
+    chosen, folder = profile_called(profile)
     tame_memory()
     torch.set_num_threads(min(torch.get_num_threads(), cores()))
     device, dtype = pick_device()
-    if name == "full" and device == "cpu" and not shrunk:
+    if folder == "full" and device == "cpu":
         raise LabError(
             "The profile 'full' needs a GPU, and none was found. Use llmlab.setup('class') here, "
             "or open the notebook where there is one."
@@ -372,8 +378,7 @@ def setup(profile=None, minutes=None, seed=1337, runs_dir=None) -> Lab:
                 f"LLMLAB_MINUTES is {words!r}, which is no number of minutes. "
                 "Set it to one, such as 60, or unset it."
             ) from None
-    runs = artifacts.runs_dir(runs_dir) / (chosen.name + ("-toy" if shrunk else ""))
-    lab = Lab(chosen, device, dtype, seed, runs, minutes)
+    lab = Lab(chosen, device, dtype, seed, artifacts.runs_dir(runs_dir) / folder, minutes)
     torch.manual_seed(seed)
     return lab
 

@@ -89,7 +89,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if q.is_cuda or mask is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     q = q * q.shape[-1] ** -0.5
-    if q.shape[2] == 1:  # a single query, as in sampling: there is no matrix to multiply
+    if q.shape[2] == 1 and q.dtype != torch.float32:  # 16-bit products of one row are slow here
         scores = (q * k).sum(-1)[:, :, None] + mask  # (B, heads, 1, S)
         return (scores.softmax(-1).mT * v).sum(2, keepdim=True)
     return (q @ k.mT + mask).softmax(-1) @ v

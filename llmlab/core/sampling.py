@@ -18,7 +18,8 @@ def filter_logits(logits: Tensor, temperature: float = 1.0, top_k=0, top_p=1.0) 
     if top_p < 1:
         ranked, order = logits.sort(descending=True)
         before = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)  # mass of the likelier ids
-        logits = logits.scatter(-1, order, ranked.masked_fill(before >= top_p, -torch.inf))
+        ranked = ranked.masked_fill(before >= max(top_p, 1e-9), -torch.inf)  # the first one stays
+        logits = logits.scatter(-1, order, ranked)
     return logits
 
 

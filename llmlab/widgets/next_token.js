@@ -34,10 +34,10 @@ const STYLE = `
 .ll-next .ll-summary { padding: 4px 8px; min-height: 1.5em;
   border-left: 3px solid var(--jp-brand-color1, #1976d2);
   background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-next .ll-key { display: flex; flex-wrap: wrap; gap: 2px 6px; align-items: center;
-  margin: 8px 0 2px; font-size: 12px; }
-.ll-next .ll-key .ll-length { position: static; width: 22px; }
-.ll-next .ll-key span + .ll-length { margin-left: 10px; }
+.ll-next .ll-key { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 8px 0 2px;
+  font-size: 12px; }
+.ll-next .ll-entry { display: flex; gap: 6px; align-items: center; }
+.ll-next .ll-entry .ll-length { position: static; flex: 0 0 22px; }
 .ll-next .ll-row { display: grid; align-items: center; gap: 8px; width: 100%; padding: 1px 6px;
   grid-template-columns: minmax(90px, 130px) minmax(80px, 1fr) 58px 58px 136px;
   font: 13px/1.5 sans-serif; text-align: left; border: 1px solid transparent;
@@ -194,9 +194,13 @@ function render({ model, el }) {
 
   function key() {
     const made = node("div", { class: "ll-key" });
-    const sign = (name) => node("span", { class: `ll-length ll-${name}` });
-    made.append(sign("now"), node("span", {}, "chance under the sliders"), sign("own"),
-      node("span", {}, "the model's own: temperature 1, nothing left out"));
+    const entry = (name, words) => {
+      const both = node("span", { class: "ll-entry" });
+      both.append(node("span", { class: `ll-length ll-${name}` }), node("span", {}, words));
+      return both;
+    };
+    made.append(entry("now", "chance under the sliders"),
+      entry("own", "the model's own: temperature 1, nothing left out"));
     return made;
   }
 

@@ -53,8 +53,9 @@ def test_filters_by_hand():
     assert kept.isfinite().tolist() == [[True, True, False, False]]
     kept = filter_logits(logits, top_p=0.7)
     assert kept.isfinite().tolist() == [[True, True, False, False]]
-    kept = filter_logits(logits, top_p=0.01)
-    assert kept.isfinite().tolist() == [[True, False, False, False]]
+    for least in (0.01, 0.0):
+        kept = filter_logits(logits, top_p=least)
+        assert kept.isfinite().tolist() == [[True, False, False, False]]
     assert torch.allclose(filter_logits(logits, temperature=0.5), 2 * logits)
     assert torch.equal(filter_logits(logits, top_k=9), logits)
     shuffled = logits[:, [2, 0, 3, 1]]  # back in the order of ids after ranking
