@@ -90,6 +90,23 @@ def test_muon_steps_by_an_orthogonal_matrix_scaled_by_its_shape():
     assert torch.nn.functional.cosine_similarity(step.flatten(), (u @ v).flatten(), 0) > 0.97
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.95])
+def test_muon_looks_ahead_along_its_momentum(momentum):
+    """Nesterov's rule by hand, on two gradients."""
+    torch.manual_seed(0)
+    layer = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(6, 6, bias=False)])})
+    weight, grads = layer["blocks"][0].weight, torch.randn(2, 6, 6)
+    optimizer = Optimizer(layer.named_parameters(), muon_lr=0.1)
+    optimizer.momentum = momentum
+    for grad in grads:
+        before, weight.grad = weight.detach().clone(), grad.clone()
+        optimizer.step(max_norm=1e9)
+    mean = (1 - momentum) * (momentum * grads[0] + grads[1])
+    look = momentum * mean + (1 - momentum) * grads[1]
+    expected = before - 0.1 * orthogonalize(look[None])[0]
+    assert torch.allclose(weight, expected, atol=1e-5)
+
+
 def test_muon_pulls_its_matrices_towards_zero():
     layer = block()["blocks"][0]
     module = nn.ModuleDict({"blocks": nn.ModuleList([layer])})

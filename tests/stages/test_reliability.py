@@ -369,6 +369,15 @@ def test_a_run_that_blows_up_keeps_its_last_good_checkpoint(case, tmp_path):
     assert kept(made) == kept(whole)
 
 
+def test_a_run_learns_at_the_rates_of_its_profile(tmp_path):
+    made = toy(tmp_path)
+    optimizer = pretraining.new_job(made, made.build(), BPE(()), None, "none").optimizer
+    p = made.profile
+    assert (optimizer.muon_lr, optimizer.momentum) == (p.muon_lr, p.muon_momentum)
+    rest = (optimizer.adam_lr, optimizer.betas, optimizer.weight_decay)
+    assert rest == (p.adam_lr, p.adam_betas, p.weight_decay)
+
+
 def test_a_rate_that_is_too_large_from_the_first_step(tmp_path):
     made = toy(tmp_path)
     made.profile = replace(made.profile, muon_lr=20, adam_lr=4)
