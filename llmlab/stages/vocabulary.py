@@ -24,14 +24,18 @@ SAMPLE = 8_000_000  # characters of big text, of which a twentieth is only measu
 
 def ready(lab: Lab, folder: Path | None = None) -> BPE:
     """The tokenizer of a lab's runs.  Where it is the class's, and the profile's big text can be
-    read, a new one is learned from both texts and kept, and what speaks for it is printed.
+    read, a new one is learned from both texts and kept, and what speaks for it is printed; of texts
+    that are too short, that the class's serves.
 
     folder: of one's own files, else the text comes from the hub.
     """
     if lab.chosen_tokenizer() is None and (texts := sample(lab, folder)):
         learned = [training_text(corpus(lab)), *(t for i, t in enumerate(texts) if i % 20)]
-        bpe, why = fitting(largest("\n".join(learned)), texts[::20], lab.profile.model)
-        artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
+        try:
+            bpe, why = fitting(largest("\n".join(learned)), texts[::20], lab.profile.model)
+            artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
+        except LabError as error:
+            why = f"{error} The class's serves."
         print(why)
     return lab.tokenizer()
 
@@ -42,7 +46,7 @@ def largest(text: str) -> BPE:
     try:
         return train_bpe(text, SIZES[-1])
     except ValueError as error:
-        raise LabError(f"No vocabulary was chosen: {error}. Give more text.") from None
+        raise LabError(f"No vocabulary was chosen: {error}.") from None
 
 
 def fitting(bpe: BPE, held_out: Sequence[str], model: ModelConfig) -> tuple[BPE, str]:

@@ -59,8 +59,15 @@ def test_the_size_with_the_least_work_is_chosen_and_larger_models_take_larger_on
 
 
 def test_a_text_that_is_too_short_is_a_sentence():
-    with pytest.raises(LabError, match="No vocabulary was chosen: the text supports .* more text"):
+    with pytest.raises(LabError, match="No vocabulary was chosen: the text supports .* not 32768"):
         vocabulary.largest("melt the butter")
+
+
+def test_of_short_texts_the_class_s_serves(full, many, monkeypatch, capsys):
+    """As where the class's sources cannot be had, whose house texts are short."""
+    monkeypatch.setattr(vocabulary, "training_text", lambda _: "Melt the butter.")
+    assert vocabulary.ready(full, many[0]) == full._class_tokenizer()
+    assert "not 32768. The class's serves." in capsys.readouterr().out
 
 
 def test_without_big_text_it_stays_the_class_s(full, tmp_path, monkeypatch, capsys):
