@@ -118,6 +118,7 @@ def fitted(lab: Lab, text_tokens: float, bytes_per_token: float | None = None) -
         "profile": lab.profile.name, "seconds": lab.seconds("pretraining"), "chip": lab.chip(),
         "gpus": ranks.size(), "text_tokens": text_tokens if math.isfinite(text_tokens) else None,
         "bytes_per_token": bytes_per_token, "vocab_size": lab.profile.model.vocab_size,
+        "seq_len": lab.profile.seq_len,
     }  # fmt: skip
     made = _stored(path)
     if ranks.anywhere(made is None or made.key != key)[0]:

@@ -15,19 +15,26 @@ def planned(lab: Lab) -> Lab:
     its profile leaves nothing to choose."""
     if not lab.profile.depths:
         return lab
-    model = replace(lab.profile.model, vocab_size=lab.tokenizer().vocab_size)
-    lab = replace(lab, profile=replace(lab.profile, model=model))
-    lab, plan = fitted(lab, *text(lab))
+    p, (tokens, web) = lab.profile, text(lab)
+    model = replace(p.model, vocab_size=lab.tokenizer().vocab_size)
+    seq_len = context(web.ids_per_document(), model.max_seq_len) if web else p.seq_len
+    lab = replace(lab, profile=replace(p, model=model, seq_len=seq_len))
+    lab, plan = fitted(lab, tokens, web.bytes_per_token() if web else None)
     print(plan.text())
     return lab
 
 
-def text(lab: Lab) -> tuple[int, float | None]:
-    """How many ids a run reads before it has read its main text once, and how many bytes each of
-    them has where that is of the web; None where it is the class's recipes."""
+def context(document: float, most: int) -> int:
+    """How many ids a row has: the least power of two that holds a document of so many, but 256 at
+    least, and no more than the model can read."""
+    return min(most, max(256, 1 << math.ceil(math.log2(document))))
+
+
+def text(lab: Lab) -> tuple[int, Shards | None]:
+    """How many ids a run reads before it has read its main text once, and that text where it is of
+    the web; None where it is the class's recipes."""
     tokenizer, p = lab.tokenizer(), lab.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, lab.seed)
     rows = prepare.rows_of(lab, tokenizer, mixture)
     main = rows.main() if isinstance(rows, Blend) else rows
-    of_web = main.bytes_per_token() if isinstance(main, Shards) else None
-    return math.ceil(1 / rows.epochs(1)), of_web
+    return math.ceil(1 / rows.epochs(1)), main if isinstance(main, Shards) else None

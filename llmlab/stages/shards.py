@@ -88,6 +88,10 @@ class Shards:
         """The documents that are not in it."""
         return artifacts.read_json(self.folder / "held_out.json")
 
+    def ids_per_document(self) -> float:
+        """Ids of a document on average."""
+        return self.manifest["ids"] / self.manifest["documents"]
+
     def bytes_per_token(self) -> float:
         """Bytes of UTF-8 that an id stands for on average."""
         return self.manifest["bytes"] / self.manifest["ids"]

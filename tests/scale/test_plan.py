@@ -103,11 +103,18 @@ def test_a_class_has_nothing_to_plan(tmp_path):
         assert planned(started) is started
 
 
+def test_a_row_holds_a_usual_document():
+    from llmlab.stages.planning import context
+
+    lengths = {40: 256, 256: 256, 257: 512, 980: 1024, 5000: 1024}
+    assert {n: context(n, 1024) for n in lengths} == lengths
+
+
 def test_the_stage_plans_from_its_own_text(tmp_path, capsys):
     from llmlab.stages.planning import planned, text
 
     started = made(tmp_path, depths=(1,))
-    tokens, bytes_per_token = text(started)
-    assert 5e5 < tokens < 5e6 and bytes_per_token is None
+    tokens, web = text(started)
+    assert 5e5 < tokens < 5e6 and web is None
     fitted = planned(started)
     assert fitted.profile.pretraining_steps > 0 and "plan: 1 layers" in capsys.readouterr().out

@@ -94,6 +94,7 @@ def test_what_was_chosen_is_kept_by_all_that_follows(full, many, capsys):
     prepare.prepare(WEB, bpe, folder)
     planned = planning.planned(replace(full, profile=replace(full.profile, depths=(1,))))
     assert planned.profile.model.vocab_size == bpe.vocab_size
+    assert planned.profile.seq_len == 256 and full.profile.seq_len == 64  # pages are short
     said = capsys.readouterr().out
     assert f"{bpe.vocab_size:,} ids" in said and "web_val_bpb (bits per byte)" in said
     figures = pretraining.run(replace(planned, steps=planned.profile.pretraining_steps))
