@@ -154,8 +154,9 @@ def train(
             if ranks.first():
                 artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
+    resumed = job.resume()  # perhaps in another number format, so before the model is made ready
     with speed.prepared(model, lab.device, profile.compile, profile.recompute):
-        if not job.resume():
+        if not resumed:
             job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
         rate = loop.DROPOUT if rows.epochs(job.steps * math.prod(size)) > EPOCHS else 0.0
         keep = keep_snapshot if snapshots else None
