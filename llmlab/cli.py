@@ -110,7 +110,7 @@ def _big_state(args: argparse.Namespace):
     that are there."""
     from llmlab.stages import doors, prepare
 
-    tokenizer, folder = _tokenizer(args), doors.data_dir()
+    tokenizer, folder = _elsewhere(args).tokenizer(), doors.data_dir()
     for name, source in doors.big().items():
         found = prepare.state(source, tokenizer, folder)
         if found[0] != "missing" or _is_full(args):
@@ -119,11 +119,6 @@ def _big_state(args: argparse.Namespace):
 
 def _is_full(args: argparse.Namespace) -> bool:
     return _profile_name(args).startswith("full")
-
-
-def _tokenizer(args: argparse.Namespace):
-    """The tokenizer that the profile's runs have."""
-    return _elsewhere(args).tokenizer()
 
 
 def _elsewhere(args: argparse.Namespace):

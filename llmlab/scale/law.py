@@ -107,8 +107,7 @@ def worth(tokens, text_tokens: float):
 
 # Of web text, in nats per token.  Hoffmann et al. 2022, eq. 10.
 CHINCHILLA = Law(floor=1.69, a=406.4, alpha=0.34, b=410.7, beta=0.28)
-# Bytes of web text in a token of theirs: of C4, 0.75 TB in 182 billion tokens.  Rae et al. 2021,
-# table A1.
+# Bytes of web text in a token of theirs: of C4, 0.75 TB in 182 billion tokens.  Rae et al. 2021.
 THEIR_BYTES = 4.12
 
 

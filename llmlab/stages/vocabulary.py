@@ -32,21 +32,14 @@ def ready(lab: Lab, folder: Path | None = None) -> BPE:
     if lab.chosen_tokenizer() is None and (texts := sample(lab, folder)):
         learned = [training_text(corpus(lab)), *(t for i, t in enumerate(texts) if i % 20)]
         try:
-            bpe, why = fitting(largest("\n".join(learned)), texts[::20], lab.profile.model)
-            artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
-        except LabError as error:
-            why = f"{error} The class's serves."
+            largest = train_bpe("\n".join(learned), SIZES[-1])
+        except ValueError as error:
+            print(f"No vocabulary was chosen: {error}. The class's serves.")
+            return lab.tokenizer()
+        bpe, why = fitting(largest, texts[::20], lab.profile.model)
+        artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
         print(why)
     return lab.tokenizer()
-
-
-def largest(text: str) -> BPE:
-    """The encoding of the largest size, in which all smaller ones are.  LabError where the text is
-    too short for it."""
-    try:
-        return train_bpe(text, SIZES[-1])
-    except ValueError as error:
-        raise LabError(f"No vocabulary was chosen: {error}.") from None
 
 
 def fitting(bpe: BPE, held_out: Sequence[str], model: ModelConfig) -> tuple[BPE, str]:
