@@ -130,7 +130,7 @@ def grpo(
     tokenizer: BPE,
     reward: Callable[[Score], float] = rules_reward,
     name="grpo",
-    kl_coef: float = 0.01,
+    kl_coef: float = 0.03,
     lr: float = 5e-4,
     on_step=None,
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
@@ -399,8 +399,7 @@ def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_st
     Its gain in gold is over the SFT model, `before`.
     """
     start = time.monotonic()
-    job = grpo(lab, model, tokenizer, name="last", lr=3e-4, on_step=on_step, taste=reward)
-    loop.whole(job)
+    job = loop.whole(grpo(lab, model, tokenizer, name="last", on_step=on_step, taste=reward))
     after = evaluate(model, tokenizer)
     gain = compare(reward, tokenizer, before, model)["ppo_gold_gain_sd"]
     return {
