@@ -130,7 +130,7 @@ def grpo(
     tokenizer: BPE,
     reward: Callable[[Score], float] = rules_reward,
     name="grpo",
-    kl_coef: float = 0.03,
+    kl_coef: float = 0.05,
     lr: float = 5e-4,
     on_step=None,
     on_rollouts: Callable[[int, list[Rollout]], None] | None = None,

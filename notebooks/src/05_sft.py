@@ -352,7 +352,7 @@ for arm in ("both", "no mask"):
 # ## Pretraining pays
 #
 # Could one do without the base? From random weights, the same examples, the same model
-# (`python -m llmlab study head_start`, one seed). How many steps does the base save?
+# (`python -m llmlab study head_start`, three seeds). How many steps does the base save?
 
 # %%
 shares = values(load_study("head_start"), "kept")
@@ -367,8 +367,8 @@ style.lines(lines, "steps of SFT", "every rule kept", "What the base is worth", 
 # ## How few examples are enough?
 #
 # Ours never repeat. Real ones cost: somebody writes them. Forty steps on 16, 128 and 1,024
-# examples, again and again (`python -m llmlab study few_examples`), and on 5,120 that are all
-# different (from the study above). Does each ability need as many?
+# examples, again and again (`python -m llmlab study few_examples`, three seeds), and on 5,120
+# that are all different (from the study above). Does each ability need as many?
 
 # %%
 few, new = load_study("few_examples"), load_study("head_start")
@@ -458,8 +458,8 @@ check("05.lora", lora)
 # %% [markdown]
 # ## Ranks 1 to 16, and everything
 #
-# The same steps for each (`python -m llmlab study lora`, one seed). Left: what needs skill, most of
-# which the base had. Middle: what no recipe can tell. Right: what it *forgets*, the base's own
+# The same steps for each (`python -m llmlab study lora`, three seeds). Left: what needs skill, most
+# of which the base had. Middle: what no recipe can tell. Right: what it *forgets*, the base's own
 # measure, bits per byte on held-out recipes.
 
 # %%
