@@ -620,7 +620,7 @@ for answer in ("Rice Bowl: rice, kale, mint.", "Mint Soup: mint, kale.", "Tofu P
     print(f"{counted(request, answer):.1f}  {answer}")
 
 # %% [markdown]
-# GRPO on this reward alone (`python -m llmlab study hacking`):
+# GRPO on this reward alone, on a longer leash (`python -m llmlab study hacking`):
 
 # %%
 from llmlab.studies import load_study
@@ -683,7 +683,7 @@ def repaired(request, answer):
 
 job = rl.grpo(
     replace(lab, minutes=0.4), cured, tokenizer, hacking.nothing, name="cure", term=repaired,
-    on_step=lambda r: curve.add("with the term", r["step"], r["once"]),
+    kl_coef=hacking.KL_COEF, on_step=lambda r: curve.add("with the term", r["step"], r["once"]),
 )  # fmt: skip
 
 # %% [markdown]
