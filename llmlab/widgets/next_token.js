@@ -15,7 +15,7 @@ const STYLE = `
 .ll-next[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
 .ll-next[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
 .ll-next .ll-tokens { display: flex; flex-wrap: wrap; gap: 3px; align-items: center;
-  margin: 2px 0 8px; }
+  align-content: flex-start; min-height: 46px; margin: 2px 0 8px; } /* of two lines */
 .ll-next .ll-token { padding: 0 4px; border: 1px solid #808080; border-radius: 3px;
   font: 12px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate; max-width: 100%;
   box-sizing: border-box; background: var(--jp-layout-color1, #fff); color: inherit; }
@@ -117,7 +117,8 @@ function render({ model, el }) {
   const others = line("div");
   note.append(said, wait);
   board.append(summary, key(), heads(), list, others.row);
-  root.append(node("style", {}, STYLE), area, note, tokens, grid, bar, board);
+  // What is clicked again and again stands above what grows: it does not move under the pointer.
+  root.append(node("style", {}, STYLE), area, note, grid, bar, tokens, board);
   el.append(root);
 
   let lines = []; // of the list, from the likeliest token on

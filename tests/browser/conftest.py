@@ -150,7 +150,7 @@ class Jupyter:
     def show(self, name: str, selector: str, *cells: str):
         """A window on a notebook of these cells, run without error; an output has the selector."""
         page = self.open_notebook(self.write_notebook(name, *cells))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         self.run_all(page)
         assert self.errors(page) == []
         page.wait_for_selector(f".jp-OutputArea-output {selector}")

@@ -156,6 +156,8 @@ def test_a_token_that_is_left_out_may_still_be_clicked(page):
 
 def test_draws_go_on_by_lot(page):
     slide(page, "top-k", 3)
+    stands = [page.locator(name).first for name in (".ll-draw", "button.ll-row")]
+    places = [it.evaluate("it => it.offsetTop") for it in stands]
     for number in range(1, 6):
         allowed = names(page)[:3]
         press(page, "draw a token")
@@ -170,6 +172,8 @@ def test_draws_go_on_by_lot(page):
         "() => document.querySelector('.ll-note').innerText.includes('25 of them added')"
     )
     answered(page)
+    # What jumps away under the pointer gets no click.
+    assert [it.evaluate("it => it.offsetTop") for it in stands] == places
     assert text(page).startswith(TEXT) and len(tokens(page)) == 24
     assert "… 12 before" in page.locator(".ll-tokens").inner_text()
 

@@ -57,7 +57,7 @@ TokenView("Melt the butter.", {"gpt2": get_encoding("gpt2")})
 @pytest.mark.parametrize("name", MADE)
 def test_keys_on_buttons_and_sliders_reach_no_shortcut(jupyter, name):
     page = jupyter.open_notebook(jupyter.write_notebook(f"keys_{name}.ipynb", MADE[name]))
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     jupyter.run_all(page)
     assert jupyter.errors(page) == []
     root = page.locator(".jp-OutputArea-output [data-lm-suppress-shortcuts]").first
