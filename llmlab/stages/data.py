@@ -7,16 +7,18 @@ stands above is the only way to a low loss: the base learns to look back.
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import random
+import sys
 import sysconfig
 import textwrap
 import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -176,6 +178,16 @@ class Corpus:
     texts: dict[str, list[str]]  # the other sources' training documents
     figures: dict[str, dict]
 
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Corpus":
+        """The inverse of `asdict`, also after JSON has made lists of all tuples."""
+        recipes, held_out = (
+            [Recipe(**{**r, "ingredients": tuple(r["ingredients"]), "steps": tuple(r["steps"])})
+             for r in fields[name]]
+            for name in ("recipes", "held_out")
+        )  # fmt: skip
+        return cls(recipes, held_out, fields["texts"], fields["figures"])
+
     def hash(self) -> str:
         """A hash over all training text: equal hashes, equal data."""
         parts = [r.text() for r in self.recipes] + [t for ts in self.texts.values() for t in ts]
@@ -183,8 +195,35 @@ class Corpus:
 
 
 @cache
-def load_corpus(sources: tuple[str, ...] = ("recipes", "encyclopedia", "speeches", "python")):
-    """Read, clean, free of twins and split the sources; once a process."""
+def load_corpus(
+    sources: tuple[str, ...] = ("recipes", "encyclopedia", "speeches", "python"),
+) -> Corpus:
+    """What `read_corpus` gives, from the cache where nothing has changed: read once a machine."""
+    path = artifacts.cache_dir() / f"corpus-{'-'.join(sources)}.json"
+    made_of = _fingerprint(sources)
+    with contextlib.suppress(LabError, LookupError, TypeError, ValueError):  # else: read again
+        kept = artifacts.read_json(path)
+        if kept["made_of"] == made_of:
+            return Corpus.from_dict(kept["corpus"])
+    corpus = read_corpus(sources)
+    with contextlib.suppress(LabError):  # a full disk costs the next process these seconds
+        kept = {"made_of": made_of, "corpus": asdict(corpus)}
+        artifacts.write_atomic(path, json.dumps(kept, ensure_ascii=False))
+    return corpus
+
+
+def _fingerprint(sources: tuple[str, ...]) -> str:
+    """A hash of all that makes a corpus: this code, this Python, the files that are read."""
+    sums = [artifacts.sha256_file(Path(__file__)), sys.version]
+    for name in sources:
+        folder = source_path(name) or artifacts.data_dir() / "house"
+        files = sorted(folder.rglob("*.json")) if name != "python" else []
+        sums += [name, *map(artifacts.sha256_file, files)]
+    return artifacts.text_hash("\n".join(sums))
+
+
+def read_corpus(sources: tuple[str, ...]) -> Corpus:
+    """Read, clean, free of twins and split the sources."""
     recipes, held_out, texts, figures = [], [], {}, {}
     for name in sources:
         documents, own = read_source(name)
