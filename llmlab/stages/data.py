@@ -213,8 +213,10 @@ def load_corpus(
 
 
 def _fingerprint(sources: tuple[str, ...]) -> str:
-    """A hash of all that makes a corpus: this code, this Python, the files that are read."""
-    sums = [artifacts.sha256_file(Path(__file__)), sys.version]
+    """A hash of all that makes a corpus: the code that cleans and splits, this Python, the files
+    that are read."""
+    code = (Path(__file__), artifacts.PACKAGE / "sources.py")
+    sums = [sys.version, *map(artifacts.sha256_file, code)]
     for name in sources:
         folder = source_path(name) or artifacts.data_dir() / "house"
         files = sorted(folder.rglob("*.json")) if name != "python" else []

@@ -15,7 +15,8 @@ const STYLE = `
 .ll-next[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
 .ll-next[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
 .ll-next .ll-tokens { display: flex; flex-wrap: wrap; gap: 3px; align-items: center;
-  align-content: flex-start; min-height: 46px; margin: 2px 0 8px; } /* of two lines */
+  align-content: flex-start; margin: 2px 0 8px;
+  min-height: 46px; } /* two lines: the bars below stay where they are */
 .ll-next .ll-token { padding: 0 4px; border: 1px solid #808080; border-radius: 3px;
   font: 12px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate; max-width: 100%;
   box-sizing: border-box; background: var(--jp-layout-color1, #fff); color: inherit; }
