@@ -283,9 +283,10 @@ def example(
     """A request and the answer that fits it, made from one card.
 
     One request in twenty-five asks who the assistant is; the others ask for 1 to 3 of the card's
-    foods, three in ten for a vegetarian dish, three in ten for 4 to 7 ingredients.  A card whose
-    title names a kind of dish is asked for by it most of the time, and kinds are swapped as
-    foods are.  asked_first=False leaves the foods in the recipe's own order.
+    foods, three in ten for a vegetarian dish, and the more often for 4 to 7 ingredients the longer
+    the list: over the training cards four in ten, each number about as often.  A card whose title
+    names a kind of dish is asked for by it most of the time, and kinds are swapped as foods are.
+    asked_first=False leaves the foods in the recipe's own order.
     """
     if rng.random() < 0.04:
         return Request(identity=True), rng.choice(IDENTITY_ANSWERS)
@@ -298,8 +299,9 @@ def example(
     kind = dish_kind(card.title) if rng.random() < 0.8 else None
     asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
     number, most = None, min(7, len(card.foods))
-    if rng.random() < 0.35 and most >= 4:
-        number = rng.randint(4, most)
+    # Long lists are rare: theirs is asked more often, and the larger of two numbers is taken.
+    if most >= 4 and rng.random() < 0.15 * (most - 2):
+        number = max(rng.randint(4, most), rng.randint(4, most))
     foods = card.asked_first(asked).foods[:number]
     if not asked_first:
         foods = tuple(f for f in card.foods if f in foods)
@@ -358,8 +360,8 @@ class Score:
 
 # Means and deviations over the shipped SFT model's answers to the held-out requests, written down
 # before any PPO was run and not touched since.
-TASTE_MEAN, TASTE_SD = 0.138, 0.312
-RULES_MEAN, RULES_SD = 0.979, 0.052
+TASTE_MEAN, TASTE_SD = 0.135, 0.299
+RULES_MEAN, RULES_SD = 0.989, 0.034
 
 
 def read_answer(answer: str) -> tuple[str, list[str]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmlab.stages.talks import Talks
 
 MAX_ANSWER = 64  # ids
+SHORT = 100  # steps of a run that needs the full rate
 Example = tuple[list[int], ...]  # what is read, what is learned, in turns: (prompt, answer), mostly
 
 
@@ -172,6 +173,12 @@ class Examples:
         return self._chunk[1][i]
 
 
+def rate(step: int, steps: int) -> float:
+    """Factor on the learning rate: `learning_rate`'s, and lower in a long run, whose answers are
+    better for it; a short one has to learn as much in fewer steps."""
+    return min(1.0, (SHORT / steps) ** 0.5) * learning_rate(step, steps)
+
+
 def tune(
     lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None,
     talks: "Talks | None" = None, **how,
@@ -192,7 +199,7 @@ def tune(
         loss, tokens = answer_loss(model, batch), batch.mask.sum().item()
         weight = ranks.weight(tokens)
         job.backward(loss, weight)
-        job.update(learning_rate(step, job.steps or 10**9))
+        job.update(rate(step, job.steps or 10**9))
         return {"loss": weight * loss.item(), "tokens": tokens}
 
     if not job.resume():

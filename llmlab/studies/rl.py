@@ -1,7 +1,7 @@
-"""Reinforcement learning at length: the rules, one rule alone, a taste with a leash and without.
+"""Reinforcement learning at length: the rules, a taste with a leash, and a taste without.
 
-rules: GRPO on all rules.  asked: GRPO on the asked foods alone.  kl, no-kl: PPO against the
-reward model, with the class's KL term and without any.  All start from the SFT model.
+rules: GRPO on all rules.  kl, no-kl: PPO against the reward model, with the class's KL term and
+without any.  All start from the SFT model.
 """
 
 import random
@@ -20,7 +20,7 @@ from llmlab.stages.reward import load_reward
 from llmlab.stages.sft import Chat, ask, evaluate, judge_all
 from llmlab.studies import load_study, study
 
-STEPS = {"rules": 80, "asked": 50, "kl": 60, "no-kl": 90}
+STEPS = {"rules": 80, "kl": 60, "no-kl": 90}
 POINT = 2  # steps whose mean is a point of a curve
 KEPT = 4  # times at which answers are kept, beside the first step
 TRIES = 32  # answers to each of 64 requests, for pass@k
@@ -46,15 +46,14 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     def count(step: int, rollouts: list[rl.Rollout]) -> None:
         alike[step] = likeness(rollouts, chat)
 
-    if arm in ("kl", "no-kl"):
+    if arm == "rules":
+        job = rl.grpo(lab, model, tokenizer, on_step=look)
+        names = ("step", "reward", "kept", "once", "kl", "length")
+    else:
         reward = load_reward(lab, mine=False)
         leash = {"kl_coef": 0.0} if arm == "no-kl" else {}
         job = rl.ppo(lab, model, tokenizer, reward, on_step=look, on_rollouts=count, **leash)
         names = ("step", "proxy", "gold", "taste", "kept", "kl", "length")
-    else:
-        rules = rl.rules_reward if arm == "rules" else lambda score: score.asked
-        job = rl.grpo(lab, model, tokenizer, rules, on_step=look)
-        names = ("step", "reward", "kept", "once", "kl", "length")
     if job.step < job.steps:
         raise KeyboardInterrupt
     figures = {
@@ -63,17 +62,16 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         "cpu_seconds": round(job.cpu_seconds, 1),
         **evaluate(model, tokenizer),
     }
-    if alike:
-        figures["curves"] |= {name: curve([one[name] for one in alike.values()])
-                              for name in ("commonest", "five", "asked")}  # fmt: skip
-        return {**figures, **rl.compare(reward, tokenizer, before, model),
-                "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
     if arm == "rules":
         base, _, _ = lab.latest("base", mine=False)
         for name, one in (("sft", before), ("rl", model)):
             figures |= {f"{name}_{key}": value for key, value in sharp(one, tokenizer).items()}
             figures[f"{name}_title_nats"] = rl.title_nats(base, one, tokenizer)
-    return figures
+        return figures
+    figures["curves"] |= {name: curve([one[name] for one in alike.values()])
+                          for name in ("commonest", "five", "asked")}  # fmt: skip
+    return {**figures, **rl.compare(reward, tokenizer, before, model),
+            "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
 
 
 def kept() -> dict[str, list[dict]]:

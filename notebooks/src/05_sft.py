@@ -529,8 +529,9 @@ print(f"every rule kept, by 300 requests: {figures['kept']:.0%}")
 # %% [markdown]
 # ## What is left
 #
-# Of 150 answers, how many break which rule? The model has seen right answers only, and never that
-# anything else is wrong. That is what rewards are for.
+# Of 150 answers, how many break which rule? (Many that miss the number do not miscount: a food that
+# is named twice is one ingredient, and breaks both rules.) The model has seen right answers only,
+# and never that anything else is wrong. That is what rewards are for.
 
 # %%
 rng = random.Random(0)

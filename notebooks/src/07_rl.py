@@ -682,7 +682,7 @@ def repaired(request, answer):
 
 
 job = rl.grpo(
-    replace(lab, minutes=0.4), cured, tokenizer, hacking.nothing, name="cure", term=repaired,
+    replace(lab, minutes=0.67), cured, tokenizer, hacking.nothing, name="cure", term=repaired,
     kl_coef=hacking.KL_COEF, on_step=lambda r: curve.add("with the term", r["step"], r["once"]),
 )  # fmt: skip
 

@@ -305,8 +305,8 @@ def grpo_flops(n, tokens, taught):
 check("08.grpo_flops", grpo_flops)
 
 # %% [markdown]
-# The whole line, from the logs that lie beside the checkpoints. (PPO, GRPO and the last one were
-# made on a slower machine, so of the two bills FLOPs is the fair one.)
+# The whole line, from the logs that lie beside the checkpoints. (All after the base was made on a
+# slower machine, so of the two bills FLOPs is the fair one.)
 
 # %%
 from llmlab.stages import costs

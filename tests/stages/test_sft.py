@@ -6,8 +6,9 @@ import signal
 from dataclasses import replace
 
 from llmlab import artifacts, kitchen, lab
+from llmlab.core.optim import learning_rate
 from llmlab.stages.data import read_recipes
-from llmlab.stages.sft import Batch, Examples, tune
+from llmlab.stages.sft import Batch, Examples, rate, tune
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]
@@ -58,6 +59,11 @@ def test_a_limit_is_how_many_examples_there_are(chat):
     assert seen != {
         str(Examples(CARDS, chat, 2, limit=7).pair(random.Random(i))) for i in range(200)
     }
+
+
+def test_a_long_run_has_the_lower_rate_and_a_short_one_all_of_it():
+    assert rate(50, 100) == rate(20, 40) == learning_rate(50, 100) == 1
+    assert rate(200, 400) == 0.5 and rate(399, 400) == learning_rate(399, 400) / 2
 
 
 def test_batches_are_a_pure_function_of_seed_and_step(chat):

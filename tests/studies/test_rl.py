@@ -33,12 +33,6 @@ def test_a_point_of_grpo_on_the_rules(lab, monkeypatch):
     assert figures["rl_variety"] > 0.3 and "proxy" not in figures["curves"]
 
 
-def test_a_point_of_grpo_on_one_rule(lab):
-    figures = run_point(replace(lab, steps=1), "rl", "asked", 2)
-    assert figures["curves"]["reward"][0] <= 1  # no other rule is paid for
-    assert len(figures["answers"]) == 1
-
-
 def test_how_alike_answers_are():
     lab = lab_module.setup("class-toy")
     chat = Chat(lab.tokenizer())
