@@ -196,17 +196,18 @@ print(f"a head of {len(head)} weights orders {preferences.right_share(head, diff
 # %% [markdown]
 # What counts are clicks that it has *not* seen. For yours: learn from some, test on the rest, many
 # times over. For the annotators, whose taste we can ask as often as we like: learn from some of
-# their pairs, test on the held-out ones in their true order.
+# those pairs that differ most, as yours do, test on all held-out ones in their true order.
 
 # %%
 seen = [(p.request, chat.read(p.chosen), chat.read(p.rejected)) for p in pairs[:600]]
 new = [(p.request, chat.read(p.chosen), chat.read(p.rejected)) for p in test]
 theirs, held_out = (preferences.differences(model, chat, rows) for rows in (seen, new))
+theirs = theirs[theirs.norm(dim=1).argsort(descending=True)[:300]]
 
 # %%
 from llmlab import figures as style
 
-counts = [n for n in (5, 10, 30, 120, 600) if n <= len(theirs)]
+counts = [n for n in (5, 10, 30, 120, 300) if n <= len(theirs)]
 shares = preferences.head_accuracy(theirs, held_out, counts)
 few = [n for n in (5, 10, 20) if n <= 0.8 * len(diffs)]
 mine = preferences.cross_validated(diffs, few)
