@@ -141,15 +141,32 @@ def toy(profile: Profile) -> Profile:
     )  # fmt: skip
 
 
-def pick_device() -> tuple[str, torch.dtype]:
-    """Device and dtype: bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
+NUMBER_FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+
+def pick_device() -> tuple[str, torch.dtype]:
+    """Device and number format (dtype): LLMLAB_DTYPE where it is set, else what suits the device.
+
+    That is bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
     `torch.cuda.is_bf16_supported` also says yes to emulation, so the capability decides.
     """
-    if torch.cuda.is_available():
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if named := os.environ.get("LLMLAB_DTYPE"):
+        if named not in NUMBER_FORMATS:
+            raise LabError(
+                f"LLMLAB_DTYPE is {named!r}, which is no number format; nothing was done. "
+                f"Set it to {', '.join(NUMBER_FORMATS)}, or unset it."
+            )
+        return device, NUMBER_FORMATS[named]
+    if device == "cuda":
         native = torch.cuda.get_device_capability() >= (8, 0)
-        return "cuda", torch.bfloat16 if native else torch.float16
-    return "cpu", torch.bfloat16 if _cpu_bf16_pays() else torch.float32
+        return device, torch.bfloat16 if native else torch.float16
+    return device, torch.bfloat16 if _cpu_bf16_pays() else torch.float32
+
+
+def format_name(dtype: torch.dtype) -> str:
+    """fp32, bf16 or fp16."""
+    return next(name for name, known in NUMBER_FORMATS.items() if known == dtype)
 
 
 def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
@@ -339,7 +356,7 @@ class Lab:
         p = self.profile
         parts = [
             f"llmlab, profile {p.name}, seed {self.seed}",
-            f"  {self.chip()}, {torch.get_num_threads()} threads, {str(self.dtype).split('.')[-1]}",
+            f"  {self.chip()}, {torch.get_num_threads()} threads, {format_name(self.dtype)}",
             f"  runs in {_short(self.runs)}",
         ]
         budgets = ", ".join(f"{name} {self.seconds(name):.0f} s" for name in LOOPS)

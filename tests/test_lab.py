@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from llmlab.lab import cores, setup
+from llmlab.artifacts import LabError
+from llmlab.lab import NUMBER_FORMATS, cores, setup
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 GROUPS = {  # what the system writes -> how many cores a container has time for
@@ -58,3 +59,16 @@ def test_a_profile_that_begins_anywhere_has_ids_for_the_tokenizer(profile, tmp_p
     """So that each notebook runs alone, in toy too."""
     made = setup(profile, runs_dir=tmp_path)
     assert made.tokenizer().vocab_size == made.profile.model.vocab_size
+
+
+@pytest.mark.parametrize("name", NUMBER_FORMATS)
+def test_the_number_format_can_be_set(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMLAB_DTYPE", name)
+    made = setup("class-toy", runs_dir=tmp_path)
+    assert made.build().compute_dtype == NUMBER_FORMATS[name] and f"threads, {name}" in made.card()
+
+
+def test_a_wrong_number_format_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("LLMLAB_DTYPE", "bfloat16")
+    with pytest.raises(LabError, match="'bfloat16'.*fp32, bf16, fp16"):
+        setup("class-toy")
