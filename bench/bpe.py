@@ -28,8 +28,8 @@ from pathlib import Path
 import regex
 
 from llmlab.core.tokenizer import PATTERN, merge_pair, train_bpe
-from llmlab.lab import cpu_name
-from llmlab.stages.data import Recipe, read_source
+from llmlab.corpus.corpus import Recipe, read_source
+from llmlab.device import cpu_name
 
 SHARES = {"recipes": 0.35, "encyclopedia": 0.45, "speeches": 0.1, "python": 0.1}
 Pair = tuple[int, int]

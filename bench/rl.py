@@ -24,9 +24,12 @@ from pathlib import Path
 import torch
 
 from llmlab import hub, kitchen
+from llmlab.chat import MAX_ANSWER, Chat
+from llmlab.core.sampling import generate
 from llmlab.lab import Lab, setup
-from llmlab.stages import rl, sft
+from llmlab.stages import rl
 from llmlab.stages.reward import training_requests
+from llmlab.training import model_copies
 
 
 def exported(lab: Lab, folder: str):
@@ -53,7 +56,7 @@ def theirs(folder: str, dtype: torch.dtype, device: str) -> Callable[[list[list[
         with torch.inference_mode():
             out = model.generate(
                 ids.to(device), attention_mask=mask.to(device), do_sample=True, top_k=0,
-                max_new_tokens=sft.MAX_ANSWER, eos_token_id=end, pad_token_id=end,
+                max_new_tokens=MAX_ANSWER, eos_token_id=end, pad_token_id=end,
             )[:, width:]  # fmt: skip
         after_end = (out == end).cumsum(1) > 1
         return (~after_end).sum().item()
@@ -61,12 +64,12 @@ def theirs(folder: str, dtype: torch.dtype, device: str) -> Callable[[list[list[
     return answer
 
 
-def ours(lab: Lab, model, chat: sft.Chat) -> Callable[[list[list[int]]], int]:
+def ours(lab: Lab, model, chat: Chat) -> Callable[[list[list[int]]], int]:
     """Our `generate`, the weights cast once, as `sft.ask` does."""
-    model = sft.cast(model)
+    model = model_copies.cast(model)
 
     def answer(prompts: list[list[int]]) -> int:
-        out = sft.generate(model, prompts, sft.MAX_ANSWER, chat.end, temperature=1.0)
+        out = generate(model, prompts, MAX_ANSWER, chat.end, temperature=1.0)
         return sum(map(len, out))
 
     return answer
@@ -76,7 +79,7 @@ def sampling(lab: Lab, batch: int, rounds: int) -> dict[str, float]:
     """Median answer tokens a second of each contestant."""
     with tempfile.TemporaryDirectory() as folder:
         model, tokenizer = exported(lab, folder)
-        chat = sft.Chat(tokenizer)
+        chat = Chat(tokenizer)
         contestants = {
             "llmlab": ours(lab, model, chat),
             "transformers, fp32": theirs(folder, torch.float32, lab.device),
@@ -139,7 +142,7 @@ def their_steps(lab: Lab, steps: int) -> list[float]:
         config = GRPOConfig(
             output_dir=folder, max_steps=steps, num_generations=profile.grpo_group,
             per_device_train_batch_size=profile.grpo_requests * profile.grpo_group,
-            max_completion_length=sft.MAX_ANSWER, beta=0.01, learning_rate=5e-4,
+            max_completion_length=MAX_ANSWER, beta=0.01, learning_rate=5e-4,
             use_cpu=lab.device == "cpu", bf16=lab.dtype == torch.bfloat16, report_to=[],
             save_strategy="no", logging_steps=steps, disable_tqdm=True, seed=lab.seed,
             gradient_checkpointing=False,

@@ -29,11 +29,11 @@ from torch import nn
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
 from llmlab.lab import Lab, setup
-from llmlab.scale import speed
-from llmlab.stages.data import Mixture, load_corpus
-from llmlab.stages.planning import planned
-from llmlab.stages.pretraining import held_out_bpb
+from llmlab.scale import gpu
+from llmlab.stages.pretraining import held_out_bpb, planned
 
 FRACTIONS = (10, 8, 6, 5, 4, 3.5, 3, 2.75, 2.5, 2.25, 2, 1.75, 1.5, 1.25, 1)
 
@@ -70,11 +70,11 @@ def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, fl
         gpt2_init(model)
         rates = {"muon_lr": 0, "adam_lr": 1e-3, "betas": (0.9, 0.99), "weight_decay": 0.1}
         factor = cosine
-    kind = speed.FusedOptimizer if lab.device == "cuda" else Optimizer
+    kind = gpu.FusedOptimizer if lab.device == "cuda" else Optimizer
     optimizer = kind(model.named_parameters(), **rates)
     optimizer.dtype, optimizer.momentum = lab.dtype, p.muon_momentum
-    text, start = speed.Ahead(rows, lab.device), time.perf_counter()
-    with speed.prepared(model, lab.device, lab.device == "cuda", False):
+    text, start = gpu.Ahead(rows, lab.device), time.perf_counter()
+    with gpu.prepared(model, lab.device, lab.device == "cuda", False):
         for step in range(steps):
             ids = text.batch(step, p.pretraining_batch, p.seq_len)
             loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])

@@ -33,8 +33,10 @@ from torch import Tensor
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
-from llmlab.lab import CLASS, pick_device, setup
-from llmlab.scale import speed
+from llmlab.device import pick_device
+from llmlab.lab import setup
+from llmlab.profiles import CLASS
+from llmlab.scale import gpu
 from llmlab.stages import costs
 
 Step = Callable[[Tensor], float]
@@ -80,8 +82,8 @@ def ours(shape: Shape, muon_lr: float = 0.02) -> Step:
     model = Transformer(shape.config()).to(DEVICE)
     model.compute_dtype = DTYPE
     if ON_GPU or DTYPE == torch.float32:  # as `speed.prepared` has it
-        speed.prepare(model, compiled=ON_GPU)
-    kind = speed.FusedOptimizer if ON_GPU else Optimizer
+        gpu.prepare(model, compiled=ON_GPU)
+    kind = gpu.FusedOptimizer if ON_GPU else Optimizer
     optimizer = kind(model.named_parameters(), muon_lr=muon_lr)
     optimizer.dtype = DTYPE
 

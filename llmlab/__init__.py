@@ -40,7 +40,7 @@ def setup(
     progress.begin(runs_dir)
     print(made.card())
     if made.profile.depths:
-        from llmlab.stages.planning import planned
+        from llmlab.stages.pretraining import planned
 
         made = planned(made)
     return made

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -141,7 +141,7 @@ def write_json(path: str | Path, obj: object) -> None:
 
 def read_json(path: str | Path) -> object:
     """The object in a JSON file; LabError where it is missing or damaged."""
-    with _reading(Path(path), "file") as file:
+    with reading(Path(path), "file") as file:
         data = file.read()
     try:
         return json.loads(data)
@@ -161,7 +161,7 @@ def text_hash(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, what: str) -> Iterator[BinaryIO]:
+def reading(path: Path, what: str) -> Iterator[BinaryIO]:
     """A file, opened; LabError where there is none, or it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -173,96 +173,3 @@ def _reading(path: Path, what: str) -> Iterator[BinaryIO]:
         raise LabError(
             f"The {what} {path} cannot be read: {reason}. It was left as it is; give another."
         ) from None
-
-
-# --- Checkpoints ----------------------------------------------------------------------------
-
-AGAIN = "Remove it and make it again, or copy it again from where it is whole."
-
-
-def _digest(tensors: dict[str, "Tensor"], meta: str) -> str:
-    """The SHA-256 of a checkpoint's meta and of all its tensors: names, types, shapes, bytes."""
-    import torch
-
-    digest = hashlib.sha256(meta.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def save_checkpoint(path: str | Path, tensors: dict[str, "Tensor"], meta: dict) -> None:
-    """Writes tensors and `meta` (anything JSON holds) as one safetensors file, whole or not at all.
-
-    Every tensor keeps its dtype; two that share memory are stored twice.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    own = {"memory_format": torch.contiguous_format}
-    stored = {name: t.detach().cpu().clone(**own) for name, t in tensors.items()}
-    text = json.dumps(meta)
-    with replacing(Path(path)) as temp:
-        try:
-            save_file(stored, temp, metadata={"llmlab": text, "sha256": _digest(stored, text)})
-        except SafetensorError as error:  # how that library reports a full disk
-            raise OSError(str(error)) from error
-
-
-def load_checkpoint(path: str | Path) -> tuple[dict[str, "Tensor"], dict]:
-    """The tensors (on the CPU) and the meta of a file that `save_checkpoint` wrote.
-
-    LabError for everything else: missing, cut short, damaged, a pickle, not ours.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    with _reading(Path(path), "checkpoint") as file:
-        data = file.read()
-    header = _header(Path(path), data, len(data))
-    with contextlib.suppress(SafetensorError, KeyError, ValueError):
-        tensors = load(data)
-        if _digest(tensors, header["llmlab"]) == header["sha256"]:
-            return tensors, json.loads(header["llmlab"])
-    raise LabError(f"{path} is damaged: it changed after it was written. {AGAIN}")
-
-
-def read_meta(path: str | Path) -> dict:
-    """The meta of a checkpoint, from its first bytes alone."""
-    path = Path(path)
-    with _reading(path, "checkpoint") as file:
-        start = file.read(8)
-        length = min(int.from_bytes(start, "little"), 100_000_000)  # the format's own limit
-        header = _header(path, start + file.read(length), os.fstat(file.fileno()).st_size)
-    return json.loads(header["llmlab"])
-
-
-def _header(path: Path, data: bytes, size: int) -> dict[str, str]:
-    """What `save_checkpoint` put into the head of a safetensors file of `size` bytes, checked.
-
-    The format: 8 bytes with the header's length, the header as JSON, the tensors' bytes.
-    huggingface.co/docs/safetensors
-    """
-    if not size:
-        raise LabError(f"{path} is empty. {AGAIN}")
-    if data[8:9] != b"{" and data.startswith((b"PK\x03\x04", b"\x80")):
-        raise LabError(
-            f"{path} is a pickle, which can run code when it is opened, so it was not opened. "
-            "Give a .safetensors checkpoint made by llmlab."
-        )
-    end = 8 + int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and size < end:
-        raise LabError(f"{path} is cut short: {size:,} bytes of at least {end:,}. {AGAIN}")
-    try:
-        header = json.loads(data[8:end])
-        ours = header.pop("__metadata__", {})
-        whole = end + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        json.loads(ours.get("llmlab", "null"))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise LabError(f"{path} is not a checkpoint, or it is damaged. {AGAIN}") from None
-    if size != whole:
-        raise LabError(f"{path} is cut short or damaged: {size:,} bytes of {whole:,}. {AGAIN}")
-    if not {"llmlab", "sha256"} <= ours.keys():
-        raise LabError(f"{path} holds tensors, but was not written by llmlab. Give one that was.")
-    return ours

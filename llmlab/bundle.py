@@ -22,8 +22,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmlab import artifacts, sources
+from llmlab import artifacts
 from llmlab.artifacts import LabError
+from llmlab.corpus import sources
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP, LIST, WHEELS = "llmlab", "bundle.json", "wheels"

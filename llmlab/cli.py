@@ -42,8 +42,8 @@ def bundle(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
-    from llmlab.sources import fetch_all
-    from llmlab.stages.report import SHIPPED
+    from llmlab.corpus.sources import fetch_all
+    from llmlab.evaluation.shipping import SHIPPED
 
     made = _lab(args)
     print(made.card())
@@ -61,20 +61,20 @@ def doctor(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     """`data fetch`: bring the sources and show what they are."""
-    from llmlab.stages import doors
+    from llmlab.datasets import hub_datasets
 
-    big = [name for name in args.names if name in doors.big()]
+    big = [name for name in args.names if name in hub_datasets.big()]
     class_names = [name for name in args.names if name not in big]
     if class_names or not args.names:
         _fetch(class_names)
     if big or (not args.names and _is_full(args)):
-        _fetch_big(args, big or list(doors.big()))
+        _fetch_big(args, big or list(hub_datasets.big()))
     return 0
 
 
 def _fetch(names: list[str]) -> None:
     """Bring these sources of the class, or all."""
-    from llmlab.sources import fetch_all
+    from llmlab.corpus.sources import fetch_all
 
     rows = fetch_all(names or None)
     counts = _counts()
@@ -90,17 +90,18 @@ def _fetch(names: list[str]) -> None:
 
 def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
     """Bring these data sets of `full`: what pretraining reads is tokenised, the rest downloaded."""
-    from llmlab.stages import doors, prepare, vocabulary
+    from llmlab.datasets import hub_datasets, pretokenize
+    from llmlab.stages import tokenization
 
     options = dict(option.partition("=")[::2] for option in args.option)
     options = {key: int(v) if v.isdecimal() else v for key, v in options.items()}
-    work = prepare.Work(args.workers, args.executor, options)
-    folder = doors.data_dir()
-    tokenizer = vocabulary.ready(_elsewhere(args), folder)
+    work = pretokenize.Work(args.workers, args.executor, options)
+    folder = hub_datasets.data_dir()
+    tokenizer = tokenization.ready(_elsewhere(args), folder)
     print(f"{'data set':<14}{'status':<10}{'MB':>8}  licence")
     for name in names:
-        source = doors.big()[name]
-        status, message, size = prepare.bring(source, tokenizer, folder, args.rows, work)
+        source = hub_datasets.big()[name]
+        status, message, size = pretokenize.bring(source, tokenizer, folder, args.rows, work)
         print(f"{name:<14}{status:<10}{size / 1e6:>8.1f}  {source.licence}")
         print(f"{'':<14}{message}")
 
@@ -108,11 +109,11 @@ def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
 def _big_state(args: argparse.Namespace):
     """What is there of the data sets of `full`: (name, `prepare.state`); in class, only of those
     that are there."""
-    from llmlab.stages import doors, prepare
+    from llmlab.datasets import hub_datasets, pretokenize
 
-    tokenizer, folder = _elsewhere(args).tokenizer(), doors.data_dir()
-    for name, source in doors.big().items():
-        found = prepare.state(source, tokenizer, folder)
+    tokenizer, folder = _elsewhere(args).tokenizer(), hub_datasets.data_dir()
+    for name, source in hub_datasets.big().items():
+        found = pretokenize.state(source, tokenizer, folder)
         if found[0] != "missing" or _is_full(args):
             yield name, found
 
@@ -133,7 +134,7 @@ def _elsewhere(args: argparse.Namespace):
 def _counts():
     """A function: source name -> (documents, tokens of the shipped tokenizer), as text."""
     from llmlab import lab
-    from llmlab.stages import data
+    from llmlab.corpus import corpus
 
     made = lab.setup("class")
     encoding = made.tokenizer().to_tiktoken() if made.shipped("base").exists() else None
@@ -141,8 +142,8 @@ def _counts():
     def count(name: str) -> tuple[str, str]:
         if name not in made.profile.sources:
             return "", ""
-        documents, _ = data.read_source(name)
-        texts = [d.text() if isinstance(d, data.Recipe) else d for d in documents]
+        documents, _ = corpus.read_source(name)
+        texts = [d.text() if isinstance(d, corpus.Recipe) else d for d in documents]
         if encoding is None:
             return str(len(texts)), ""
         tokens = sum(map(len, encoding.encode_ordinary_batch(texts, num_threads=2)))
@@ -153,9 +154,9 @@ def _counts():
 
 def run(args: argparse.Namespace) -> int:
     """The line without a notebook; figures go to report.json and to --json."""
-    from llmlab.scale import ranks
+    from llmlab.scale import distributed
 
-    with ranks.joined():
+    with distributed.joined():
         return _run(args)
 
 
@@ -163,9 +164,9 @@ def _run(args: argparse.Namespace) -> int:
     """The stages, in this process or in each of several."""
     import importlib
 
-    from llmlab.scale import ranks
-    from llmlab.stages import beside
-    from llmlab.stages.planning import planned
+    from llmlab.datasets import by_stage
+    from llmlab.scale import distributed
+    from llmlab.stages.pretraining import planned
 
     made, start = _lab(args), time.monotonic()
     stages = args.stages or list(lab_module().STAGES)
@@ -179,19 +180,19 @@ def _run(args: argparse.Namespace) -> int:
     made, report = planned(made), {}
     for name in stages:
         module = importlib.import_module(f"llmlab.stages.{name}")
-        figures = module.run(made, **beside.arguments(made, name))
+        figures = module.run(made, **by_stage.arguments(made, name))
         if args.controls and hasattr(module, "controls"):
             figures |= module.controls(made, figures["steps"])
         if name in SEEDED and args.seeds > 1:
             figures |= _spread([figures, *_other_seeds(args, made, name)])
         report[name] = figures
-        if ranks.first():
+        if distributed.first():
             made.report(name, figures)
         print(_table(name, figures))
         if args.ship:
             _ship(made, name)
     report["total"] = {"seconds": time.monotonic() - start, "peak_mb": peak_mb()}
-    if ranks.first():
+    if distributed.first():
         made.report("total", report["total"])
         _write_json(args, report)
     print(_table("total", report["total"]))
@@ -206,12 +207,12 @@ MAKES = {
 
 def _ship(made, stage: str) -> None:
     """Keep what a stage made as the project's checkpoints, for maintainers."""
-    from llmlab.stages import report
+    from llmlab.evaluation import shipping
 
     where = re.compile(r" --runs-dir[ =]\S+")  # a place on one machine only
     command = where.sub("", " ".join(["python -m llmlab", *sys.argv[1:]]))
     for name in MAKES.get(stage, []):
-        print(f"  shipped: {report.ship(made, name, command).name}")
+        print(f"  shipped: {shipping.ship(made, name, command).name}")
 
 
 SEEDED = ("sft", "reward", "rl")  # the stages that --seeds repeats
@@ -221,14 +222,14 @@ def _other_seeds(args: argparse.Namespace, made, name: str) -> list[dict]:
     """The figures of a stage with the next seeds, each with runs of its own."""
     import importlib
 
-    from llmlab.stages import beside
+    from llmlab.datasets import by_stage
 
     module = importlib.import_module(f"llmlab.stages.{name}")
     others = [
         replace(made, seed=made.seed + i, runs=made.runs / f"seed-{made.seed + i}")
         for i in range(1, args.seeds)
     ]
-    return [module.run(other, **beside.arguments(other, name)) for other in others]
+    return [module.run(other, **by_stage.arguments(other, name)) for other in others]
 
 
 def _spread(runs: list[dict]) -> dict:
@@ -273,7 +274,7 @@ def sample(args: argparse.Namespace) -> int:
 
 def chat(args: argparse.Namespace) -> int:
     """Talk to an assistant, a line at a time, until an empty line."""
-    from llmlab.stages.sft import Chat, ask
+    from llmlab.chat import Chat, ask
 
     model, tokenizer, _ = _model(args, "grpo")
     _check_sampling(args)
@@ -294,11 +295,11 @@ def chat(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Figures of a model on tasks, ours and published ones."""
-    from llmlab.stages import evaluation
+    from llmlab.evaluation import harness
 
-    tasks = args.tasks or evaluation.TASKS
+    tasks = args.tasks or harness.TASKS
     made = _lab(args)
-    figures = evaluation.run(made, args.model, tasks, args.limit, args.as_chat)
+    figures = harness.run(made, args.model, tasks, args.limit, args.as_chat)
     print(_table("evaluation", figures))
     _write_json(args, figures)
     return 0
@@ -409,7 +410,7 @@ def _model(args: argparse.Namespace, default: str):
 
 
 def _check_sampling(args: argparse.Namespace) -> None:
-    from llmlab.stages.pretraining import check_temperature
+    from llmlab.chat import check_temperature
 
     if getattr(args, "tokens", 1) < 1:
         raise LabError("--tokens must be 1 or more; nothing was done.")

@@ -14,8 +14,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from llmlab import artifacts, bundle, sources
+from llmlab import artifacts, bundle
 from llmlab.artifacts import LabError
+from llmlab.corpus import sources
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"

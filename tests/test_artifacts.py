@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from llmlab import artifacts
 from llmlab.artifacts import LabError
+from llmlab.checkpoint import load_checkpoint, read_meta, save_checkpoint
 
 ROOT = Path(artifacts.__file__).parents[1]
 
@@ -87,13 +88,13 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path, start):
 def test_a_full_disk_keeps_the_old_file(small_disk, left_overs):
     path, checkpoint = small_disk / "report.json", small_disk / "model.safetensors"
     artifacts.write_json(path, ["old"])
-    artifacts.save_checkpoint(checkpoint, {"w": torch.zeros(10)}, {"old": True})
+    save_checkpoint(checkpoint, {"w": torch.zeros(10)}, {"old": True})
     with pytest.raises(LabError, match="report.json.*No space.*still whole"):
         artifacts.write_atomic(path, b"x" * 1_000_000)
     with pytest.raises(LabError, match="model.safetensors.*No space.*still whole"):
-        artifacts.save_checkpoint(checkpoint, {"w": torch.zeros(300_000)}, {})
+        save_checkpoint(checkpoint, {"w": torch.zeros(300_000)}, {})
     assert artifacts.read_json(path) == ["old"]
-    assert artifacts.load_checkpoint(checkpoint)[1] == {"old": True}
+    assert load_checkpoint(checkpoint)[1] == {"old": True}
     assert left_overs(small_disk) == []
 
 
@@ -104,7 +105,7 @@ def test_a_place_that_cannot_be_written(tmp_path, left_overs):
     with pytest.raises(LabError, match="could not be written.*nothing was left"):
         artifacts.write_atomic(file / "below.json", "x")
     with pytest.raises(LabError, match="could not be written"):
-        artifacts.save_checkpoint(file / "model.safetensors", {"w": torch.zeros(2)}, {})
+        save_checkpoint(file / "model.safetensors", {"w": torch.zeros(2)}, {})
     with pytest.raises(LabError, match="could not be written"):
         artifacts.write_atomic(tmp_path / "folder", "a folder has that name")
     assert left_overs(tmp_path) == [] and file.read_text() == "in the way"
@@ -121,7 +122,7 @@ def small_checkpoint(path: Path) -> tuple[dict, dict]:
         "empty": torch.zeros(0, 4),
     }
     meta = {"tokenizer": {"merges": [["a", "b"]]}, "note": "crème"}
-    artifacts.save_checkpoint(path, tensors, meta)
+    save_checkpoint(path, tensors, meta)
     return tensors, meta
 
 
@@ -133,11 +134,11 @@ def same(a: dict, b: dict) -> bool:
 def test_checkpoint_there_and_back(tmp_path):
     path = tmp_path / "runs" / "base.safetensors"
     tensors, meta = small_checkpoint(path)
-    loaded, loaded_meta = artifacts.load_checkpoint(path)
-    assert same(loaded, tensors) and loaded_meta == artifacts.read_meta(path) == meta
+    loaded, loaded_meta = load_checkpoint(path)
+    assert same(loaded, tensors) and loaded_meta == read_meta(path) == meta
     shared = torch.arange(6.0).reshape(2, 3)
-    artifacts.save_checkpoint(path, {"in": shared, "out": shared, "turned": shared.T}, {})
-    loaded, _ = artifacts.load_checkpoint(path)
+    save_checkpoint(path, {"in": shared, "out": shared, "turned": shared.T}, {})
+    loaded, _ = load_checkpoint(path)
     assert same(loaded, {"in": shared, "out": shared, "turned": shared.T})
 
 
@@ -145,8 +146,8 @@ def test_meta_that_is_no_json_keeps_the_old_checkpoint(tmp_path):
     path = tmp_path / "base.safetensors"
     _, meta = small_checkpoint(path)
     with pytest.raises(TypeError):
-        artifacts.save_checkpoint(path, {"w": torch.zeros(2)}, {"when": object()})
-    assert artifacts.read_meta(path) == meta
+        save_checkpoint(path, {"w": torch.zeros(2)}, {"when": object()})
+    assert read_meta(path) == meta
 
 
 def test_a_checkpoint_cut_anywhere_is_refused(tmp_path):
@@ -156,9 +157,9 @@ def test_a_checkpoint_cut_anywhere_is_refused(tmp_path):
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(LabError, match="base.safetensors"):
-            artifacts.load_checkpoint(path)
+            load_checkpoint(path)
         with pytest.raises(LabError, match="base.safetensors"):
-            artifacts.read_meta(path)
+            read_meta(path)
 
 
 def test_no_changed_byte_goes_unseen(tmp_path):
@@ -170,7 +171,7 @@ def test_no_changed_byte_goes_unseen(tmp_path):
         for flip in (0x01, 0x20, 0x80):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
             try:
-                loaded, loaded_meta = artifacts.load_checkpoint(path)
+                loaded, loaded_meta = load_checkpoint(path)
             except LabError:
                 refused += 1
             else:  # a blank that became another blank says the same
@@ -193,13 +194,13 @@ def test_a_renamed_pickle_is_not_opened(tmp_path, dump):
     path, mark = tmp_path / "base.safetensors", tmp_path / "opened"
     with open(path, "wb") as file:
         dump({"w": Bomb(mark)}, file)
-    for read in (artifacts.load_checkpoint, artifacts.read_meta):
+    for read in (load_checkpoint, read_meta):
         with pytest.raises(LabError, match="is a pickle.*not opened"):
             read(path)
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("read", [artifacts.load_checkpoint, artifacts.read_meta])
+@pytest.mark.parametrize("read", [load_checkpoint, read_meta])
 def test_what_is_no_checkpoint(tmp_path, read):
     path = tmp_path / "base.safetensors"
     with pytest.raises(LabError, match="There is no checkpoint"):
@@ -222,7 +223,7 @@ def test_a_header_of_a_pickles_first_byte_is_no_pickle(tmp_path):
     path = tmp_path / "base.safetensors"
     seen = set()
     for pad in range(256):
-        artifacts.save_checkpoint(path, {"w": torch.zeros(2)}, {"pad": "x" * pad})
+        save_checkpoint(path, {"w": torch.zeros(2)}, {"pad": "x" * pad})
         seen.add(path.read_bytes()[0])
-        assert len(artifacts.read_meta(path)["pad"]) == pad
+        assert len(read_meta(path)["pad"]) == pad
     assert 0x80 in seen

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import artifacts, bundle, cli, sources
+from llmlab import artifacts, bundle, cli
 from llmlab.artifacts import LabError
 from llmlab.bundle import Target
-from llmlab.sources import Source
+from llmlab.corpus import sources
+from llmlab.corpus.sources import Source
 
 ROOT = bundle.ROOT
 IN_IT = {  # of a checkout: goes into the bundle, or stays at home

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from llmlab import __version__, artifacts, cli
+from llmlab import __version__, cli
 from llmlab.artifacts import data_dir
+from llmlab.checkpoint import load_checkpoint, read_meta, save_checkpoint
 
 
 def llmlab(*arguments: str) -> subprocess.CompletedProcess:
@@ -70,10 +71,10 @@ def test_a_damaged_checkpoint_is_refused(
 
 
 def test_a_checkpoint_of_another_shape_is_refused(checkpoint, tmp_path, capsys):
-    tensors, meta = artifacts.load_checkpoint(checkpoint)
+    tensors, meta = load_checkpoint(checkpoint)
     meta["config"]["dim"] *= 2
     file = tmp_path / "model.safetensors"
-    artifacts.save_checkpoint(file, tensors, meta)
+    save_checkpoint(file, tensors, meta)
     assert cli.main(["sample", "--model", str(file)]) == 2
     assert "not a model of this series" in capsys.readouterr().err
 
@@ -85,7 +86,7 @@ def test_a_run_of_another_shape_is_begun_anew_and_says_so(checkpoint, tmp_path, 
     out.write_bytes(checkpoint.read_bytes())
     arguments = ["pretrain", "--toy", "--steps", "2", "--text", str(text), "--out", str(tmp_path)]
     assert cli.main([*arguments, "--vocab-size", "300"]) == 0
-    assert artifacts.read_meta(out)["config"]["vocab_size"] == 300
+    assert read_meta(out)["config"]["vocab_size"] == 300
     assert "this one takes its place" in capsys.readouterr().out
 
 

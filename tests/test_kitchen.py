@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlab import artifacts, kitchen
+from llmlab.corpus.corpus import read_recipes
 from llmlab.kitchen import RULES, judge
-from llmlab.stages.data import read_recipes
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from llmlab.artifacts import LabError
-from llmlab.lab import NUMBER_FORMATS, cores, setup
+from llmlab.device import NUMBER_FORMATS, cores
+from llmlab.lab import setup
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 GROUPS = {  # what the system writes -> how many cores a container has time for

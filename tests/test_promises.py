@@ -230,9 +230,9 @@ GUARDED = {
     ("llmlab/classroom/progress.py", "fcntl"): "except ImportError:  # Windows",
     ("llmlab/cli.py", "resource"): "except ImportError",
     ("llmlab/install.py", "execv"): 'os.name == "posix"',
-    ("llmlab/lab.py", "/proc"): "info.exists()",
-    ("llmlab/lab.py", "/sys"): "contextlib.suppress(OSError, ValueError):  # no such version",
-    ("llmlab/lab.py", "sched_getaffinity"): 'if hasattr(os, "sched_getaffinity")',
+    ("llmlab/device.py", "/proc"): "info.exists()",
+    ("llmlab/device.py", "/sys"): "contextlib.suppress(OSError, ValueError):  # no such version",
+    ("llmlab/device.py", "sched_getaffinity"): 'if hasattr(os, "sched_getaffinity")',
     ("llmlab/stages/costs.py", "sysconf"): 'hasattr(os, "sysconf")',
 }
 

@@ -10,16 +10,19 @@ import time
 import torch
 from torch import Tensor
 
+from llmlab import checkpoint
+from llmlab.chat import Batch, Chat, answer_logprobs
 from llmlab.core.losses import dpo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
+from llmlab.datasets.preference_pairs import Pair
 from llmlab.lab import Lab
-from llmlab.scale import ranks
-from llmlab.stages import loop
-from llmlab.stages.reward import Pair, as_batch, training_pairs
-from llmlab.stages.rl import freeze
-from llmlab.stages.sft import Batch, Chat, answer_logprobs, evaluate
+from llmlab.scale import distributed
+from llmlab.stages.reward import as_batch, training_pairs
+from llmlab.stages.sft import evaluate
+from llmlab.training import loop
+from llmlab.training.model_copies import freeze
 
 BETA = 0.1
 
@@ -48,19 +51,21 @@ def dpo(
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "dpo", "seed": lab.seed, "beta": beta, "lr": lr, "pairs": len(pairs)}
-    job.meta["from"] = loop.fingerprint(model)
+    job.meta["from"] = checkpoint.fingerprint(model)
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
         turn, place = divmod(step, len(pairs) // size)
         order = random.Random(f"{lab.seed}/dpo/{turn}").sample(range(len(pairs)), len(pairs))
-        chosen_pairs = [pairs[i] for i in ranks.mine(order[place * size : (place + 1) * size])]
+        chosen_pairs = [
+            pairs[i] for i in distributed.mine(order[place * size : (place + 1) * size])
+        ]
         batch = as_batch(chat, chosen_pairs, lab.device)
         chosen, rejected = summed(model, batch).chunk(2)
         with torch.no_grad():
             ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
         loss = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
-        job.backward(loss, ranks.weight(len(chosen)))
+        job.backward(loss, distributed.weight(len(chosen)))
         job.update(learning_rate(step, job.steps or 10**9))
         gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
         return {

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llmlab import artifacts, kitchen, sources
+from llmlab import checkpoint, kitchen
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus import sources
 from llmlab.hub import gguf
 from llmlab.lab import Lab
 
@@ -165,7 +166,7 @@ def snapshots(lab: Lab) -> dict[int, Tensor]:
             f"{path.name}, the token matrix by training step, is not in {path.parent}. "
             "The rest of the notebook does not need it; fetch the repository anew to have it."
         )
-    tensors, meta = artifacts.load_checkpoint(path)
+    tensors, meta = checkpoint.load_checkpoint(path)
     return {
         step: tensors[f"step/{step:07d}"].float() * tensors[f"scale/{step:07d}"]
         for step in meta["steps"]

@@ -16,18 +16,12 @@ from torch import Tensor
 
 from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
+from llmlab.chat import Batch, Chat, ask
 from llmlab.core.model import Transformer
+from llmlab.datasets.preference_pairs import Pair
 from llmlab.kitchen import Food, Request
-from llmlab.stages.reward import (
-    Pair,
-    RewardModel,
-    chance,
-    compared,
-    lower_half,
-    score_answers,
-    standardise,
-)
-from llmlab.stages.sft import Batch, Chat, ask
+from llmlab.stages.reward import RewardModel, chance, compared, score_answers, standardise
+from llmlab.training.model_copies import lower_half
 
 CHOICES = ("left", "right", "neither")
 RIDGE = 30.0  # what holds a head at zero weighs as much as about that many comparisons

@@ -4,26 +4,27 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from llmlab import artifacts
+from llmlab import artifacts, checkpoint
 from llmlab.artifacts import LabError
+from llmlab.chat import check_temperature
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, train_bpe
+from llmlab.corpus.corpus import Corpus, load_corpus
+from llmlab.corpus.mixture import Mixture
+from llmlab.datasets import pretokenize
+from llmlab.datasets.token_shards import Blend, Shards
 from llmlab.lab import Lab
-from llmlab.scale import plan, ranks, sharded, speed
-from llmlab.stages import loop, prepare
-from llmlab.stages.data import Corpus, Mixture, load_corpus
-from llmlab.stages.sharded import ShardedJob
+from llmlab.scale import distributed, fsdp, gpu, planner
+from llmlab.scale.planner import fitted
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
-
-if TYPE_CHECKING:
-    from llmlab.stages.shards import Blend
+from llmlab.training import loop
+from llmlab.training.sharded_job import ShardedJob
 
 SNAPSHOTS = 12
 EPOCHS = 4  # a run that reads its text more often than that has dropout
@@ -95,7 +96,7 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     """
     corpus, p = load_corpus(lab.profile.sources), lab.profile
     mixture = Mixture(corpus, tokenizer.to_tiktoken(), p.mixture, lab.seed)
-    rows = prepare.rows_of(lab, tokenizer, mixture)
+    rows = pretokenize.rows_of(lab, tokenizer, mixture)
     model = lab.build(replace(p.model, vocab_size=tokenizer.vocab_size))
     job = new_job(lab, model, tokenizer, lab.path(name), rows.hash())
     train(lab, job, rows, on_step, snapshots)
@@ -106,10 +107,10 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
     """A pretraining run that has not begun; data: a hash of what it reads."""
     p, kind, made = lab.profile, loop.Job, Optimizer
     if lab.device == "cuda":
-        made = speed.FusedOptimizer
-    if ranks.active():
-        sharded.shard(model)
-        kind, made = ShardedJob, sharded.ShardedOptimizer
+        made = gpu.FusedOptimizer
+    if distributed.active():
+        fsdp.shard(model)
+        kind, made = ShardedJob, fsdp.ShardedOptimizer
     optimizer = made(model.named_parameters(), p.muon_lr, p.adam_lr, p.adam_betas, p.weight_decay)
     optimizer.momentum = p.muon_momentum
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
@@ -131,12 +132,12 @@ def train(
     a small model begins to recite it: dropout holds against that.
     """
     profile, model = lab.profile, job.model
-    text, micro = speed.Ahead(rows, lab.device), speed.MicroBatches(profile.micro_batch)
+    text, micro = gpu.Ahead(rows, lab.device), gpu.MicroBatches(profile.micro_batch)
     size = profile.pretraining_batch, profile.seq_len
 
     def one_step(step: int) -> dict:
         ids = text.batch(step, *size)  # (B, T + 1), in one process all rows of the step
-        weight = ranks.weight(len(ids))
+        weight = distributed.weight(len(ids))
 
         def part_loss(part: torch.Tensor, share: float) -> float:
             loss = next_token_loss(model(part[:, :-1]), part[:, 1:])  # (B, T) in, as many to guess
@@ -150,12 +151,12 @@ def train(
     def keep_snapshot(job: loop.Job) -> None:
         if job.step in snapshot_steps(job.steps):
             path = job.path.with_name(f"{job.path.stem}-snapshots") / f"{job.step:07d}.safetensors"
-            embedding = sharded.whole(model.embed.weight.detach()).bfloat16().cpu()
-            if ranks.first():
-                artifacts.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
+            embedding = fsdp.whole(model.embed.weight.detach()).bfloat16().cpu()
+            if distributed.first():
+                checkpoint.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
     resumed = job.resume()  # perhaps in another number format, so before the model is made ready
-    with speed.prepared(model, lab.device, profile.compile, profile.recompute):
+    with gpu.prepared(model, lab.device, profile.compile, profile.recompute):
         if not resumed:
             job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
         rate = loop.DROPOUT if rows.epochs(job.steps * math.prod(size)) > EPOCHS else 0.0
@@ -168,9 +169,9 @@ def judged(lab: Lab, job: loop.Job) -> dict[str, float]:
     one that was planned, how good the forecast was, which is printed as well."""
     model, tokenizer, corpus = job.model, job.tokenizer, load_corpus(lab.profile.sources)
     figures = {"val_bpb": held_out_bpb(lab, model, tokenizer, corpus)}
-    if web := prepare.held_out(lab, tokenizer)[: lab.profile.val_documents]:
+    if web := pretokenize.held_out(lab, tokenizer)[: lab.profile.val_documents]:
         figures["web_val_bpb"] = bits_per_byte(model, tokenizer, web)
-    forecast = plan.kept(lab) if job.steps == lab.profile.pretraining_steps else None
+    forecast = planner.kept(lab) if job.steps == lab.profile.pretraining_steps else None
     if forecast and (found := figures.get(forecast.measure())):
         figures |= forecast.against(found, job.seconds)
         print(forecast.verdict(figures))
@@ -188,12 +189,6 @@ def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperatur
     how = {"temperature": temperature, "top_p": 0.95, "generator": generator}
     out = generate(model, [ids], n, stop=end, **how)
     return prompt + tokenizer.decode(out[0]).removesuffix("<|end|>")
-
-
-def check_temperature(temperature: float) -> None:
-    """LabError for what is no temperature to sample at."""
-    if not 0 <= temperature < math.inf:
-        raise LabError(f"A temperature is 0 or more, and not {temperature}; nothing was done.")
 
 
 def run(lab: Lab, on_step=None) -> dict:
@@ -274,3 +269,33 @@ def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on
     train(lab, job, rows, on_step)
     val = bits_per_byte(model, tokenizer, [text[cut:]], window=profile.seq_len)
     return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}
+
+
+def planned(lab: Lab) -> Lab:
+    """The lab with sizes that suit this machine and its minutes, which are printed; as it is where
+    its profile leaves nothing to choose."""
+    if not lab.profile.depths:
+        return lab
+    p, (tokens, web) = lab.profile, text(lab)
+    model = replace(p.model, vocab_size=lab.tokenizer().vocab_size)
+    seq_len = context(web.ids_per_document(), model.max_seq_len) if web else p.seq_len
+    lab = replace(lab, profile=replace(p, model=model, seq_len=seq_len))
+    lab, plan = fitted(lab, tokens, web.bytes_per_token() if web else None)
+    print(plan.text())
+    return lab
+
+
+def context(document: float, most: int) -> int:
+    """How many ids a row has: the least power of two that holds a document of so many, but 256 at
+    least, and no more than the model can read."""
+    return min(most, max(256, 1 << math.ceil(math.log2(document))))
+
+
+def text(lab: Lab) -> tuple[int, Shards | None]:
+    """How many ids a run reads before it has read its main text once, and that text where it is of
+    the web; None where it is the class's recipes."""
+    tokenizer, p = lab.tokenizer(), lab.profile
+    mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, lab.seed)
+    rows = pretokenize.rows_of(lab, tokenizer, mixture)
+    main = rows.main() if isinstance(rows, Blend) else rows
+    return math.ceil(1 / rows.epochs(1)), main if isinstance(main, Shards) else None

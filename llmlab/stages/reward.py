@@ -10,55 +10,34 @@ import math
 import os
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from statistics import mean
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from llmlab import artifacts, kitchen
+from llmlab import checkpoint, kitchen
 from llmlab.artifacts import LabError
+from llmlab.chat import Batch, Chat, ask
 from llmlab.core.losses import bradley_terry_loss
-from llmlab.core.model import ModelConfig, Transformer
+from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
+from llmlab.datasets.preference_pairs import Pair
 from llmlab.kitchen import Request
 from llmlab.lab import Lab
-from llmlab.scale import ranks
-from llmlab.stages import loop
-from llmlab.stages.sft import Batch, Chat, ask, training_cards
+from llmlab.scale import distributed
+from llmlab.stages.sft import training_cards
+from llmlab.training import loop
+from llmlab.training.model_copies import halved, lower_half
 
 if TYPE_CHECKING:
-    from llmlab.stages.comparisons import Comparisons
+    from llmlab.datasets.preference_pairs import Comparisons
 
 PASSES = 2  # over the pairs, at most
 ANSWERS = 4  # to each request, every one compared with every other
 NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two answers to one request; the chosen one first."""
-
-    request: str
-    chosen: list[int]
-    rejected: list[int]
-    true_order: bool | None  # whether the taste without noise agrees; None: it has no say
-
-
-def halved(config: ModelConfig) -> ModelConfig:
-    """The shape of a model's lower half: half the layers."""
-    return replace(config, n_layers=max(1, config.n_layers // 2))
-
-
-def lower_half(model: Transformer) -> Transformer:
-    """A copy of a model's lower layers.  The upper ones are busy with the next token: to a head
-    that learns from comparisons they are more in the way than of use."""
-    half = Transformer(halved(model.config)).to(model.embed.weight.device)
-    half.load_state_dict(model.state_dict(), strict=False)
-    half.compute_dtype = model.compute_dtype
-    return half
 
 
 class RewardModel(nn.Module):
@@ -194,17 +173,19 @@ def train_reward(
     optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
     job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
-    job.meta["from"] = loop.fingerprint(model)
+    job.meta["from"] = checkpoint.fingerprint(model)
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
         rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
         order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
         at = step % (len(pairs) // size) * size
-        batch = as_batch(chat, [pairs[i] for i in ranks.mine(order[at : at + size])], lab.device)
+        batch = as_batch(
+            chat, [pairs[i] for i in distributed.mine(order[at : at + size])], lab.device
+        )
         chosen, rejected = reward(batch).chunk(2)
         loss = bradley_terry_loss(chosen, rejected)
-        job.backward(loss, ranks.weight(len(chosen)))
+        job.backward(loss, distributed.weight(len(chosen)))
         job.update(learning_rate(step, job.steps or 10**9))
         return {"loss": loss.item(), "accuracy": (chosen > rejected).float().mean().item()}
 
@@ -267,7 +248,7 @@ def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
     path = lab.path("reward") if own else lab.shipped("reward")
     print(f"reward: {'your own run' if own else 'the one that comes with llmlab'}, {path.name}.")
     backbone, tokenizer, _ = lab.load(path)
-    tensors, _ = artifacts.load_checkpoint(path)
+    tensors, _ = checkpoint.load_checkpoint(path)
     reward = RewardModel(backbone, tokenizer)
     reward.head.weight.data.copy_(tensors["extra.weight"])
     reward.head.bias.data.copy_(tensors["extra.bias"])
@@ -278,10 +259,10 @@ def _own_is_comparable(lab: Lab) -> bool:
     """Whether the learner has a finished run, of this profile's shape or the shipped one's."""
     if not os.path.exists(lab.path("reward")):
         return False
-    meta = artifacts.read_meta(lab.path("reward"))
+    meta = checkpoint.read_meta(lab.path("reward"))
     shapes = [
         asdict(halved(lab.profile.model)),
-        artifacts.read_meta(lab.shipped("reward"))["config"],
+        checkpoint.read_meta(lab.shipped("reward"))["config"],
     ]
     finished = meta["step"] == meta["steps"] and meta.get("standardised", False)
     return meta["config"] in shapes and finished

@@ -17,30 +17,23 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from llmlab import kitchen
+from llmlab import checkpoint, kitchen
+from llmlab.chat import MAX_ANSWER, Batch, Chat, answer_logprobs, answered, ask, judge_all
 from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
+from llmlab.datasets.gsm8k import Marks, solved
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
-from llmlab.scale import ranks
-from llmlab.stages import loop
+from llmlab.scale import distributed
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
-from llmlab.stages.sft import (
-    MAX_ANSWER,
-    Batch,
-    Chat,
-    answer_logprobs,
-    answered,
-    ask,
-    evaluate,
-    judge_all,
-)
-from llmlab.stages.sums import Marks, solved
+from llmlab.stages.sft import evaluate
+from llmlab.training import loop
+from llmlab.training.model_copies import freeze, unfreeze
 
 if TYPE_CHECKING:
-    from llmlab.stages.sums import Problem, Problems
+    from llmlab.datasets.gsm8k import Problem, Problems
 
 TASTE_WORTH = 1.8  # of the last assistant, where a kept rule is worth 0.2 and all five 1 more
 CHUNK = 64  # answers that go through the model at once
@@ -79,15 +72,7 @@ class Requests:
 
 def step_seed(lab: Lab, step: int) -> int:
     """The seed of a step's answers: another one in every process."""
-    return lab.seed * 1_000_003 + step + 500_009 * ranks.rank()
-
-
-def freeze(model: Transformer) -> Transformer:
-    """A copy that stays as it is: the reference of the KL term."""
-    copy = type(model)(model.config).to(model.embed.weight.device)
-    copy.load_state_dict(model.state_dict())
-    copy.compute_dtype = model.compute_dtype
-    return copy.requires_grad_(False)
+    return lab.seed * 1_000_003 + step + 500_009 * distributed.rank()
 
 
 def by_length(rows: list[tuple[list, list]], size: int) -> list[tuple[list[int], float]]:
@@ -157,11 +142,11 @@ def grpo(
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
     job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
-    job.meta["from"] = loop.fingerprint(model)
+    job.meta["from"] = checkpoint.fingerprint(model)
     group, most = profile.grpo_group, problems.longest if problems else MAX_ANSWER
 
     def one_step(step: int) -> dict:
-        asked, texts = map(ranks.mine, requests.draw(step, profile.grpo_requests))
+        asked, texts = map(distributed.mine, requests.draw(step, profile.grpo_requests))
         asked = [r for r in asked for _ in range(group)]
         texts = [t for t in texts for _ in range(group)]
         how = {"temperature": 1.0, "seed": step_seed(lab, step), "most": most}
@@ -187,7 +172,7 @@ def grpo(
             record["solved"] = mean(m.right for m in marks)
         rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
         loss = kl = 0.0
-        weight = ranks.weight(sum(len(answer) for _, answer in rows))
+        weight = distributed.weight(sum(len(answer) for _, answer in rows))
         gaps: dict[int, list[float]] = {}  # row -> log(policy / reference) of its ids
         for part, share in by_length(rows, CHUNK):
             batch = Batch.of([rows[i] for i in part], lab.device)
@@ -202,7 +187,7 @@ def grpo(
                 own = answer_rows(logp.detach() - ref_logp, batch.mask)
                 gaps |= dict(zip(part, own, strict=True))
             kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
-        if ranks.anywhere(bool(rows))[0]:
+        if distributed.anywhere(bool(rows))[0]:
             job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
         if on_rollouts:
             taught = keep.nonzero()[:, 0].tolist()
@@ -240,7 +225,7 @@ def ppo(
     on_rollouts: as for `grpo`, with all answers.
     """
     profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
-    parts = ceil(profile.ppo_batch / ranks.size() / CHUNK)  # as many in every process
+    parts = ceil(profile.ppo_batch / distributed.size() / CHUNK)  # as many in every process
     reference = freeze(model)
     critic = nn.Linear(model.config.dim, 1, device=lab.device)
     nn.init.zeros_(critic.weight)
@@ -249,10 +234,10 @@ def ppo(
     optimizer = Optimizer(both, muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
     job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
-    job.meta["from"] = loop.fingerprint(model)
+    job.meta["from"] = checkpoint.fingerprint(model)
 
     def one_step(step: int) -> dict:
-        asked, texts = map(ranks.mine, requests.draw(step, profile.ppo_batch))
+        asked, texts = map(distributed.mine, requests.draw(step, profile.ppo_batch))
         answers = ask(model, chat, texts, temperature=1.0, seed=step_seed(lab, step))
         scores = judge_all(asked, chat, answers)
         proxy = score_answers(reward, chat, texts, answers)
@@ -286,7 +271,7 @@ def ppo(
             policy = ppo_loss(logp, old_logp[part], advantage[part], piece.mask)
             error = (critic(hidden.float())[..., 0] - returns[part]).square()
             loss = policy + 0.1 * masked_mean(error, piece.mask)
-            job.backward(loss, ranks.weight(piece.mask.sum().item()))
+            job.backward(loss, distributed.weight(piece.mask.sum().item()))
             job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
             losses.append(loss.item())
         return {
@@ -406,8 +391,3 @@ def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_st
         "last_steps": job.steps, "last_kept": after["kept"], "last_taste": after["taste"],
         "last_gold_gain_sd": gain, "last_seconds": time.monotonic() - start,
     }  # fmt: skip
-
-
-def unfreeze(model: Transformer) -> Transformer:
-    """A copy that learns."""
-    return freeze(model).requires_grad_(True)

@@ -9,108 +9,34 @@ import copy
 import random
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from llmlab import kitchen
-from llmlab.artifacts import LabError
-from llmlab.core.losses import next_token_loss, token_logprobs
+from llmlab import checkpoint, kitchen
+from llmlab.chat import Batch, Chat, Example, ask, judge_all, n_ids
+from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
-from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus.corpus import load_corpus
 from llmlab.kitchen import Card, Request, Score
 from llmlab.lab import Lab
-from llmlab.scale import ranks, sampling
-from llmlab.stages import loop
-from llmlab.stages.data import load_corpus
-from llmlab.stages.pretraining import check_temperature
+from llmlab.scale import distributed
+from llmlab.training import loop
 
 if TYPE_CHECKING:
-    from llmlab.stages.sums import Problem
-    from llmlab.stages.talks import Talks
+    from llmlab.datasets.conversations import Talks
 
-MAX_ANSWER = 64  # ids
 SHORT = 100  # steps of a run that needs the full rate
-Example = tuple[list[int], ...]  # what is read, what is learned, in turns: (prompt, answer), mostly
-
-
-# --- The chat format ------------------------------------------------------------------------
-
-
-class Chat:
-    """Requests and answers as ids.  What a user types can never become a special token."""
-
-    def __init__(self, tokenizer: BPE):
-        self.tokenizer, self.encoding = tokenizer, tokenizer.to_tiktoken()
-        self.user, self.assistant, self.end = map(
-            tokenizer.special, ("<|user|>", "<|assistant|>", "<|end|>")
-        )
-
-    def prompt(self, request: str) -> list[int]:
-        """<|user|> request <|assistant|>"""
-        return [self.user, *self.encoding.encode_ordinary(request), self.assistant]
-
-    def answer(self, text: str) -> list[int]:
-        """answer <|end|>"""
-        return [*self.encoding.encode_ordinary(text), self.end]
-
-    def read(self, answer: list[int]) -> str:
-        """The text of an answer's ids, without the end."""
-        return self.tokenizer.decode(answer).removesuffix("<|end|>")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Prompts with their answers, padded on the right: attention is causal, so padding after an
-    answer changes nothing before it.
-
-    ids: (B, T).  mask: (B, T - 1), true where the *next* id belongs to the answer.
-    """
-
-    ids: Tensor
-    mask: Tensor
-
-    @classmethod
-    def of(cls, examples: list[Example], device="cpu") -> "Batch":
-        """From (prompt, answer) ids, or (prompt, answer, prompt, answer, ...); rounded up to
-        eights, so that few shapes come up."""
-        longest = -(-max(map(n_ids, examples)) // 8) * 8
-        ids = torch.zeros(len(examples), longest, dtype=torch.long)
-        mask = torch.zeros(len(examples), longest - 1, dtype=torch.bool)
-        for row, example in enumerate(examples):
-            end = 0
-            for turn, part in enumerate(example):
-                start, end = end, end + len(part)
-                ids[row, start:end] = torch.tensor(part)
-                if turn % 2:
-                    mask[row, start - 1 : end - 1] = True
-        return cls(ids.to(device), mask.to(device))
-
-    @property
-    def targets(self) -> Tensor:
-        return self.ids[:, 1:]
-
-    def lengths(self) -> Tensor:
-        """Column of the last id of each last answer: (B,)."""
-        return self.mask.shape[1] - self.mask.flip(1).int().argmax(1)
 
 
 def answer_loss(model: Transformer, batch: Batch) -> Tensor:
     """`sft_loss`, with the head applied at the answer's places alone, where it is needed."""
     hidden = model.hidden(batch.ids[:, :-1])  # (B, T - 1, dim)
     return next_token_loss(model.head(hidden[batch.mask]), batch.targets[batch.mask])
-
-
-def answer_logprobs(model: Transformer, batch: Batch, hidden: Tensor | None = None) -> Tensor:
-    """Log-probability of each answer id, 0 elsewhere: (B, T - 1)."""
-    hidden = model.hidden(batch.ids[:, :-1]) if hidden is None else hidden
-    logp = token_logprobs(model.head(hidden[batch.mask]), batch.targets[batch.mask])
-    return torch.zeros(batch.mask.shape, device=logp.device).masked_scatter(batch.mask, logp)
 
 
 # --- Examples -------------------------------------------------------------------------------
@@ -120,11 +46,6 @@ def training_cards(lab: Lab) -> list[Card]:
     """Cards of the training recipes; no held-out recipe is among them."""
     corpus = load_corpus(lab.profile.sources)
     return [card for card in (r.card() for r in corpus.recipes) if card]
-
-
-def n_ids(example: Example) -> int:
-    """How long an example is."""
-    return sum(map(len, example))
 
 
 class Examples:
@@ -191,13 +112,13 @@ def tune(
     examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, talks=talks, **how)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0.02, adam_lr=4e-3)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
-    job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": loop.fingerprint(model)}
+    job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": checkpoint.fingerprint(model)}
     job.meta |= {"talks": talks.about()} if talks else {}
 
     def one_step(step: int) -> dict:
-        batch = Batch.of(ranks.mine(examples.batch(step, lab.profile.sft_batch)), lab.device)
+        batch = Batch.of(distributed.mine(examples.batch(step, lab.profile.sft_batch)), lab.device)
         loss, tokens = answer_loss(model, batch), batch.mask.sum().item()
-        weight = ranks.weight(tokens)
+        weight = distributed.weight(tokens)
         job.backward(loss, weight)
         job.update(rate(step, job.steps or 10**9))
         return {"loss": weight * loss.item(), "tokens": tokens}
@@ -209,74 +130,6 @@ def tune(
 
 
 # --- Asking and judging ---------------------------------------------------------------------
-
-
-def ask(
-    model: Transformer,
-    chat: Chat,
-    requests: list[str],
-    temperature: float = 0.8,
-    seed: int = 0,
-    batch: int = 256,
-    most: int = MAX_ANSWER,
-) -> list[list[int]]:
-    """Answers to requests as ids, `most` at the most, `<|end|>` included where the model came to an
-    end.
-
-    LabError where a request is too long for the model's context, or the temperature is none.
-    """
-    check_temperature(temperature)
-    prompts = [chat.prompt(request) for request in requests]
-    check_room(model, prompts, most)
-    generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
-    write = sampling.generate if model.embed.weight.is_cuda else generate
-    model = cast(model)
-    order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
-    answers: list[list[int]] = [[]] * len(requests)
-    for i in range(0, len(order), batch):
-        rows = order[i : i + batch]
-        asked = [prompts[j] for j in rows]
-        outs = write(model, asked, most, chat.end, temperature=temperature, generator=generator)
-        for j, out in zip(rows, outs, strict=True):
-            answers[j] = out
-    return answers
-
-
-def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX_ANSWER) -> None:
-    """LabError where a prompt and an answer do not go into the model's context together."""
-    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - most
-    if longest > room:
-        raise LabError(
-            f"A request of {longest:,} tokens cannot be answered, this model has room for "
-            f"{max(0, room):,} beside an answer. Say it in fewer words."
-        )
-
-
-def answered(
-    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
-) -> tuple[list[str], list[list[int]]]:
-    """Requests, worded by the seed, and a model's answers to them: (texts, ids)."""
-    rng = random.Random(seed)
-    texts = [r.text(rng) for r in requests]
-    return texts, ask(model, chat, texts, seed=seed)
-
-
-def cast(model: Transformer) -> Transformer:
-    """A copy with its weights in the dtype that it computes in: not cast anew for every token."""
-    return copy.deepcopy(model).to(model.compute_dtype)
-
-
-def judge_all(
-    requests: "list[Request | Problem]", chat: Chat, answers: list[list[int]]
-) -> list[Score]:
-    """Scores of answers, each by its request's own judge; one that never ended is judged as the
-    text that it is."""
-    return [judged(r, chat.read(a)) for r, a in zip(requests, answers, strict=True)]
-
-
-def judged(request: "Request | Problem", answer: str) -> Score:
-    """The kitchen's judge for the kitchen's requests; a problem knows what is right."""
-    return kitchen.judge(request, answer) if isinstance(request, Request) else request.judge(answer)
 
 
 def summary(scores: Iterable[Score]) -> dict[str, float]:

@@ -137,7 +137,7 @@ def values(kept: dict, figure: str) -> dict[Arm, list[float]]:
 
 def _header(lab: "Lab", made: Study) -> dict:
     """All that two points must share to stand in one study; no date, no path."""
-    from llmlab.stages.data import load_corpus
+    from llmlab.corpus.corpus import load_corpus
 
     options = [("profile", lab.profile.name), ("budget-minutes", lab.minutes), ("steps", lab.steps)]
     chosen = "".join(f" --{k} {v}" for k, v in options if v not in (None, "class"))

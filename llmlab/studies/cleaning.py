@@ -10,9 +10,10 @@ from dataclasses import replace
 from itertools import cycle
 
 from llmlab.core.model import ModelConfig
+from llmlab.corpus import filters
+from llmlab.corpus.raw_pile import Pile, raw_pile
 from llmlab.lab import Lab
-from llmlab.stages import cleaning, pretraining
-from llmlab.stages.pile import Pile, raw_pile
+from llmlab.stages import pretraining
 from llmlab.studies import study
 from llmlab.studies.scaling import RATES
 
@@ -60,8 +61,8 @@ def edition(pile: Pile, arm: str) -> dict[str, list[str]]:
         for page in pile.pages:
             texts.setdefault(page.source, []).append(page.text)
         return texts
-    removed_by = REMOVED_BY.get(arm, tuple(one.name for one in cleaning.FILTERS))
-    for outcome in cleaning.clean_pile(pile, ready_quality(pile)):
+    removed_by = REMOVED_BY.get(arm, tuple(one.name for one in filters.FILTERS))
+    for outcome in filters.clean_pile(pile, ready_quality(pile)):
         if outcome.removed_by not in removed_by:
             texts.setdefault(outcome.page.source, []).append(outcome.text)
     return texts
@@ -69,9 +70,9 @@ def edition(pile: Pile, arm: str) -> dict[str, list[str]]:
 
 def ready_quality(pile: Pile):
     """The quality classifier from the ready labels alone."""
-    pages = [pile.pages[i] for i in cleaning.to_label(pile)]
-    texts = [cleaning.mend(page.text) for page in pages]
-    return cleaning.quality_model(texts, map(cleaning.is_worth_reading, pages))
+    pages = [pile.pages[i] for i in filters.to_label(pile)]
+    texts = [filters.mend(page.text) for page in pages]
+    return filters.quality_model(texts, map(filters.is_worth_reading, pages))
 
 
 def joined(ids: dict[str, list], weights: dict | None, seed: int) -> list[int]:

@@ -6,9 +6,10 @@ AdamW's rate is the best of those tried here (see ADAMW); Muon's are those of `s
 from dataclasses import replace
 
 from llmlab.core.optim import Optimizer
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
 from llmlab.lab import Lab
 from llmlab.stages import pretraining
-from llmlab.stages.data import Mixture, load_corpus
 from llmlab.studies import study
 from llmlab.studies.scaling import RATES
 

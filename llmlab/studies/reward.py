@@ -8,9 +8,9 @@ from dataclasses import replace
 from statistics import mean
 
 from llmlab import kitchen
+from llmlab.chat import Chat
 from llmlab.lab import Lab
 from llmlab.stages import preferences, reward
-from llmlab.stages.sft import Chat
 from llmlab.studies import study
 
 POOLS = {"taste": (preferences.by_taste, reward.NOISE), "rules": (preferences.by_rules, 0.02)}

@@ -11,14 +11,16 @@ from statistics import mean, pstdev
 
 from llmlab import kitchen
 from llmlab.artifacts import LabError
+from llmlab.chat import Chat, ask, judge_all
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import read_answer
 from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward
-from llmlab.stages.sft import Chat, ask, evaluate, judge_all
+from llmlab.stages.sft import evaluate
 from llmlab.studies import load_study, study
+from llmlab.training import model_copies
 
 STEPS = {"rules": 80, "kl": 60, "no-kl": 90}
 POINT = 2  # steps whose mean is a point of a curve
@@ -37,7 +39,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     steps = lab.steps or lab.profile.max_steps or STEPS[arm]
     lab = replace(lab, steps=steps)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    before, chat, answers, alike = rl.freeze(model), Chat(tokenizer), [], {}
+    before, chat, answers, alike = model_copies.freeze(model), Chat(tokenizer), [], {}
 
     def look(record: dict) -> None:
         if record["step"] % -(-steps // KEPT) == 0 or record["step"] in (1, steps):

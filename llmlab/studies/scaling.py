@@ -8,10 +8,11 @@ tokens.  One further run, not among those that the law is fitted to, checks its 
 from dataclasses import replace
 
 from llmlab.core.model import ModelConfig
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
 from llmlab.lab import Lab
-from llmlab.scale.law import fit, resampled  # noqa: F401, which notebook 04 asks for here
+from llmlab.scale.scaling_law import fit, resampled  # noqa: F401, which notebook 04 asks for here
 from llmlab.stages import pretraining
-from llmlab.stages.data import Mixture, load_corpus
 from llmlab.studies import study
 
 SIZES = ("64x2", "96x3", "128x4", "192x4")  # width x layers

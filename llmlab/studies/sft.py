@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus.corpus import load_corpus
 from llmlab.lab import Lab
-from llmlab.stages import loop, sft
-from llmlab.stages.data import load_corpus
+from llmlab.stages import sft
 from llmlab.stages.pretraining import held_out_bpb
 from llmlab.studies import study
+from llmlab.training import loop
 
 STEPS = 80
 ARMS = {

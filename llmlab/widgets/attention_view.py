@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import inside
+from llmlab.evaluation import interpretability
 from llmlab.widgets.page import INK, PAPER, Widget, bar, escape, isolated, plain, script, table
 from llmlab.widgets.token_view import first_part, in_hex, readable, visible
 
@@ -53,7 +53,7 @@ class AttentionView(Widget):
         self._seen, part = text, first_part(text, LIMIT)
         ids = [self._end, *self._encoding.encode_ordinary(part)]
         shown = ids[: min(TOKENS, self._model.config.max_seq_len)]
-        self._attended = inside.attention(self._model, shown)  # (layers, heads, T, T)
+        self._attended = interpretability.attention(self._model, shown)  # (layers, heads, T, T)
         return {
             "text": part,
             "cut": len(part) < len(text),
@@ -140,9 +140,9 @@ def copier(attended: Tensor, ids: list[int]) -> dict:
 
     score: its share of attention that goes there; even: that of a head that looks everywhere alike.
     """
-    scores = inside.copying(attended, ids)  # (layers, heads)
+    scores = interpretability.copying(attended, ids)  # (layers, heads)
     everywhere = torch.ones(1, 1, len(ids), len(ids)).tril()
-    even = inside.copying(everywhere / everywhere.sum(-1, keepdim=True), ids).item()
+    even = interpretability.copying(everywhere / everywhere.sum(-1, keepdim=True), ids).item()
     if scores.isnan().any() or scores.max() <= even:
         return {"copier": None, "score": None, "even": None, "repeats": not scores.isnan().any()}
     best = divmod(scores.argmax().item(), scores.shape[1])

@@ -10,12 +10,12 @@ from dataclasses import replace
 import torch
 import traitlets
 
+from llmlab.chat import MAX_ANSWER, check_temperature
 from llmlab.core.model import KVCache, Transformer
 from llmlab.core.sampling import pick
 from llmlab.kitchen import Request, judge, parse_request
-from llmlab.stages.pretraining import check_temperature
 from llmlab.stages.report import ABILITIES, Member, can
-from llmlab.stages.sft import MAX_ANSWER, cast
+from llmlab.training.model_copies import cast
 from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, isolated, plain, script
 
 LONGEST = 4000  # characters of a request that are read

@@ -73,6 +73,7 @@ style.finish(figure)
 # 10¹⁵ operations a second does in a day. Here it is; then the picture, drawn by cost.
 
 # %%
+from llmlab.evaluation.bill import line_bill, shipped_base
 from llmlab.stages import costs
 
 costs.INSTRUCT_GPT
@@ -138,7 +139,7 @@ check("00.share", share)
 # from, where N is the number of parameters: further down you will see why.
 
 # %%
-bill = costs.line_bill(lab)
+bill = line_bill(lab)
 for spent in bill:
     print(
         f"{spent.stage:>12}  {spent.flops:.1e} FLOPs  {spent.cpu_seconds:6,.0f} processor seconds"
@@ -390,7 +391,7 @@ print(f"LLaMA 7B: {costs.duration(costs.gpu_hours(flops, mine.peak, 0.3))}")
 # %%
 from llmlab.widgets.cost_calculator import CostCalculator
 
-calculator = CostCalculator(gpus=[mine], models=[costs.shipped_base(lab)])
+calculator = CostCalculator(gpus=[mine], models=[shipped_base(lab)])
 calculator
 
 # %% [markdown]

@@ -54,7 +54,7 @@ style.shares({
 # the set-up, each file checked against its hash.
 
 # %%
-from llmlab.sources import sources
+from llmlab.corpus.sources import sources
 
 for name in lab.profile.sources:
     print(f"{name:>12}  {sources()[name].title}\n{'':>12}  {sources()[name].licence}")
@@ -64,12 +64,15 @@ for name in lab.profile.sources:
 # Run the cell to see it.)*
 
 # %% tags=["source-text"]
+from llmlab.corpus import dedup
+from llmlab.corpus.corpus import Recipe, clean, load_corpus, read_recipes, read_source
+from llmlab.corpus.mixture import Mixture, Template, card_layout, recipe_layout
 from llmlab.stages import data
 
 for name in lab.profile.sources:
-    documents, _ = data.read_source(name)
+    documents, _ = read_source(name)
     document = documents[len(documents) // 3]
-    text = document.text() if isinstance(document, data.Recipe) else document
+    text = document.text() if isinstance(document, Recipe) else document
     print(f"--- {name}: {len(documents):,} documents\n{text[:300]}\n")
 
 # %% [markdown]
@@ -81,7 +84,7 @@ for name in lab.profile.sources:
 # filter can be marked.
 
 # %%
-from llmlab.stages.pile import PLANTED, raw_pile
+from llmlab.corpus.raw_pile import PLANTED, raw_pile
 
 pile = raw_pile(lab.profile.sources)
 counts = pile.counts()
@@ -123,7 +126,7 @@ for line in dirty:
     mended = re.sub(r"<ref.*?(</ref>|/>|$)", "", line).replace("\xa0", " ")
     mended = re.sub(r"\(\s*[/,;]*\s*\)", "", mended)
     mended = re.sub(r"\s+", " ", re.sub(r"\s+([,.;:)])", r"\1", mended)).strip()
-    assert mended == data.clean(line)
+    assert mended == clean(line)
     print(f"{line!r:>38}  ->  {mended!r}")
 
 # %% [markdown]
@@ -132,17 +135,17 @@ for line in dirty:
 # really gone, and how much is masked where we planted nothing?
 
 # %%
-from llmlab.stages import cleaning
+from llmlab.corpus import filters
 
-print(cleaning.mask("Ask Ada on (555) 555-0142 or ada@example.org, from 192.0.2.7"))
-texts = [cleaning.mend(page.text) for page in pile.pages]
+print(filters.mask("Ask Ada on (555) 555-0142 or ada@example.org, from 192.0.2.7"))
+texts = [filters.mend(page.text) for page in pile.pages]
 for kind in ("notices", "private"):
     lines = [(line, text) for page, text in zip(pile.pages, texts, strict=True)
              for line in page.inserts if page.inserted == kind]  # fmt: skip
     gone = sum(line not in text for line, text in lines)
     print(f"{kind:>10}: {gone} of {len(lines)} planted lines are gone or masked")
 untouched = [text for page, text in zip(pile.pages, texts, strict=True) if not page.inserts]
-masked = sum(any(f"<{kind}>" in text for kind in cleaning.PRIVATE) for text in untouched)
+masked = sum(any(f"<{kind}>" in text for kind in filters.PRIVATE) for text in untouched)
 print(f"masked in {masked} of {len(untouched):,} pages that hold none of ours")
 
 # %% [markdown]
@@ -160,8 +163,8 @@ lines = ("Stir the soup, and serve it with bread.", "Die Suppe umrühren und ser
          "buy now buy now cheap pans buy now")  # fmt: skip
 for line in lines:
     words = re.findall(r"\w+", line.lower())
-    found = sorted(cleaning.STOP_WORDS & set(words))
-    assert (len(found) < 2) == cleaning.few_stop_words(line)
+    found = sorted(filters.STOP_WORDS & set(words))
+    assert (len(found) < 2) == filters.few_stop_words(line)
     print(f"{line:<42} {found}")
 
 # %% [markdown]
@@ -177,7 +180,7 @@ for line in lines:
 
 # %%
 from llmlab.classroom import check
-from llmlab.stages.cleaning import STOP_WORDS
+from llmlab.corpus.filters import STOP_WORDS
 
 
 def passes(text):
@@ -199,9 +202,9 @@ check("01.stop_words", passes)
 by_kind = {}
 for page, text in zip(pile.pages, texts, strict=True):
     by_kind.setdefault(page.planted or page.source, []).append(text)
-rules = cleaning.GOPHER + cleaning.C4
+rules = filters.GOPHER + filters.C4
 shares = [[sum(map(r.breaks, by_kind[g])) / len(by_kind[g]) for g in groups] for r in rules]
-names = [f"{'Gopher' if r in cleaning.GOPHER else 'C4'}: {r.name}" for r in rules]
+names = [f"{'Gopher' if r in filters.GOPHER else 'C4'}: {r.name}" for r in rules]
 figure = style.heat(shares, names, groups, "Share of pages that each rule throws out")
 figure.axes[0].axvline(len(lab.profile.sources) - 0.5, color="black", linewidth=2)
 figure
@@ -213,7 +216,7 @@ figure
 # most.
 
 # %%
-suitable = cleaning.suitable(pile.pages)
+suitable = filters.suitable(pile.pages)
 for source, chosen in suitable.items():
     left_out = [rule.name for rule in rules if rule not in chosen]
     print(f"{source:>12}: {len(chosen):>2} rules, without: {', '.join(left_out) or 'none'}")
@@ -228,7 +231,7 @@ for source, chosen in suitable.items():
 # %%
 from llmlab.artifacts import data_dir
 
-house = data.read_recipes(data_dir() / "house" / "recipes.json")
+house = read_recipes(data_dir() / "house" / "recipes.json")
 own = [recipe.text() for recipe in house]
 
 
@@ -268,7 +271,7 @@ def agreement(a, b):
 
 
 by_hand = agreement(signature(own[0]), signature(own[1]))
-package = agreement(data.minhash(own[0]), data.minhash(own[1]))
+package = agreement(dedup.minhash(own[0]), dedup.minhash(own[1]))
 print(f"counted {jaccard(own[0], own[1]):.2f}, by hand {by_hand:.2f}, package {package:.2f}")
 for estimate in (by_hand, package):
     assert abs(estimate - jaccard(own[0], own[1])) < 0.25
@@ -292,8 +295,8 @@ style.lines(
 
 # %%
 pairs = {i for i in range(len(own)) for j in range(i) if jaccard(own[i], own[j]) >= 0.5}
-assert set(cleaning.near_copies(own)) == pairs == data.twins(own)
-exact, near = cleaning.exact_copies(texts), cleaning.near_copies(texts)
+assert set(dedup.near_copies(own)) == pairs == dedup.twins(own)
+exact, near = dedup.exact_copies(texts), dedup.near_copies(texts)
 for kind, found in (("exact copy", exact), ("near copy", near)):
     planted = {i for i, page in enumerate(pile.pages) if page.planted == kind}
     print(f"{kind}: {len(planted & set(found))} of {len(planted)} planted ones found")
@@ -336,8 +339,8 @@ check("01.leaks", leaks)
 exam = [*pile.leaked, *(text for asked in pile.exam.values() for text in asked)]
 leaked = {i for i, page in enumerate(pile.pages) if page.planted == "leak"}
 lengths = (6, 8, 10, 13, 16, 20, 25, 30, 40)
-found = [set(cleaning.leaks(texts, exam, n)) for n in lengths]
-marks = [cleaning.precision_recall(f, leaked) for f in found]
+found = [set(dedup.leaks(texts, exam, n)) for n in lengths]
+marks = [filters.precision_recall(f, leaked) for f in found]
 style.lines(
     {"precision": (lengths, [p for p, _ in marks]), "recall": (lengths, [r for _, r in marks])},
     "n, words in a row", title="A page shares n words in a row with the exam", per_cent=True,
@@ -348,7 +351,7 @@ style.lines(
 # nobody planted. From here on n is what the package uses:
 
 # %%
-shown = [(n, p, r) for n, (p, r) in zip(lengths, marks, strict=True) if n in (13, cleaning.LEAK)]
+shown = [(n, p, r) for n, (p, r) in zip(lengths, marks, strict=True) if n in (13, filters.LEAK)]
 for n, p, r in shown:
     print(f"n = {n}: of the pages found {p:.0%} were planted; of the planted ones {r:.0%} found")
 
@@ -363,7 +366,7 @@ for n, p, r in shown:
 # %%
 from llmlab.widgets.labeller import Labeller
 
-places = cleaning.to_label(pile)
+places = filters.to_label(pile)
 sample = [texts[i] for i in places]
 labeller = Labeller(sample, lab.runs / "labels.json")
 labeller
@@ -390,9 +393,9 @@ print({word: round(w.item(), 1) for word, w in zip(vocabulary, weights, strict=T
 # Then by scikit-learn, on the 300: half teach it, half examine it. These words tell most.
 
 # %%
-ready = {k: cleaning.is_worth_reading(pile.pages[i]) for k, i in enumerate(places)}
+ready = {k: filters.is_worth_reading(pile.pages[i]) for k, i in enumerate(places)}
 labels = list((ready | labeller.labels).values())
-quality = cleaning.quality_model(sample[::2], labels[::2])
+quality = filters.quality_model(sample[::2], labels[::2])
 guesses = quality.predict(sample[1::2])
 right = sum(g == label for g, label in zip(guesses, labels[1::2], strict=True))
 print(f"{len(labeller.labels)} labels by hand; right on {right} of {len(guesses)} others")
@@ -438,9 +441,9 @@ check("01.precision", quality_of)
 # pages that came as far as to it.
 
 # %%
-quality = cleaning.quality_model(sample, labels)
-outcomes = cleaning.clean_pile(pile, quality)
-scores = cleaning.scores(outcomes)
+quality = filters.quality_model(sample, labels)
+outcomes = filters.clean_pile(pile, quality)
+scores = filters.scores(outcomes)
 lab.report("data", {"filters": scores})
 style.bars(
     {"precision": [p for p, _ in scores.values()], "recall": [r for _, r in scores.values()]},
@@ -463,7 +466,7 @@ for outcome in outcomes:
     if outcome.twin is not None:
         document = with_twin(document, outcomes[outcome.twin].text)
     documents.append(document)
-CleaningView([Filter(f.name, f.about) for f in cleaning.FILTERS], documents)
+CleaningView([Filter(f.name, f.about) for f in filters.FILTERS], documents)
 
 # %% [markdown]
 # ## Balancing
@@ -502,12 +505,12 @@ check("01.temperature", mix)
 # %%
 import math
 
-from llmlab.stages.report import shipped_log
+from llmlab.lab import shipped_log
 from llmlab.widgets.mixture_sliders import MixtureSliders
 
 figures = data.run(lab)
 lab.report("data", figures)
-corpus = data.load_corpus(lab.profile.sources)
+corpus = load_corpus(lab.profile.sources)
 encoding = lab.tokenizer().to_tiktoken()
 own_texts = {"recipes": [r.text() for r in corpus.recipes], **corpus.texts}
 sizes = {name: sum(map(len, encoding.encode_ordinary_batch(documents, num_threads=2)))
@@ -584,8 +587,8 @@ print(f"recipes: here {point['recipes_bpb']:.3f} after {point['tokens'] / 1e6:.2
 # %%
 import numpy as np
 
-training = np.stack([data.minhash(recipe.text()) for recipe in corpus.recipes])  # (recipes, 64)
-nearest = [(training == data.minhash(r.text())).mean(1).max() for r in corpus.held_out]
+training = np.stack([dedup.minhash(recipe.text()) for recipe in corpus.recipes])  # (recipes, 64)
+nearest = [(training == dedup.minhash(r.text())).mean(1).max() for r in corpus.held_out]
 print(f"{figures['documents']:,} documents, {figures['twins']} twins removed")
 print(f"{len(corpus.held_out)} held out of {len(corpus.held_out) + len(corpus.recipes):,} recipes")
 print(f"overlap with the nearest training recipe: mean {np.mean(nearest):.2f}, "
@@ -598,14 +601,14 @@ assert max(nearest) < 0.5
 # price), and as short cards. One of our own:
 
 # %%
-rows = data.Mixture(corpus, encoding, mixture, lab.seed)
-template, card = data.Template.of(house[4]), house[4].card()
+rows = Mixture(corpus, encoding, mixture, lab.seed)
+template, card = Template.of(house[4]), house[4].card()
 for seed in (3, 18):
     rng = random.Random(seed)
-    print(data.recipe_layout(template.swapped(rng, 0.7), rng)[:200].rstrip(), "...\n" + "-" * 60)
+    print(recipe_layout(template.swapped(rng, 0.7), rng)[:200].rstrip(), "...\n" + "-" * 60)
 for seed in (2, 10, 8, 9):
     rng = random.Random(seed)
-    print(data.card_layout(card.swapped(rng, 0.7), rng), end="")
+    print(card_layout(card.swapped(rng, 0.7), rng), end="")
 
 # %% [markdown]
 # No memory tells which foods come next in such a text; only the lines above do. The model will

@@ -284,8 +284,7 @@ check("02.encode", encode)
 # the same data give the same merges, to the last byte.
 
 # %%
-from llmlab.artifacts import read_meta
-from llmlab.lab import unpack_tokenizer
+from llmlab.checkpoint import read_meta, unpack_tokenizer
 
 learned_from = tokenization.training_text(corpus)
 figures = tokenization.run(lab)
@@ -404,7 +403,7 @@ style.strips({name: list(covers) for name, covers in found.items()}, under=times
 
 # %%
 from llmlab.artifacts import data_dir
-from llmlab.stages.data import read_recipes
+from llmlab.corpus.corpus import read_recipes
 
 house = read_recipes(data_dir() / "house" / "recipes.json")[0].text()
 texts = {

@@ -218,7 +218,7 @@ for name, shape in (("this series", model.config), ("LLaMA 7B", llama.shape)):
 from llmlab import artifacts
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
-from llmlab.stages.data import read_recipes
+from llmlab.corpus.corpus import read_recipes
 
 recipe = read_recipes(artifacts.data_dir() / "house" / "recipes.json")[0]
 ids = torch.tensor([tokenizer.encode(recipe.text())[:80]])

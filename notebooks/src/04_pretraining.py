@@ -259,11 +259,11 @@ assert torch.allclose(forward(small, inputs), small(inputs[None])[0], atol=1e-4)
 # written last speaks loudest to the head.
 
 # %%
-from llmlab.stages import inside
+from llmlab.evaluation import interpretability
 
 base, _, _ = lab.latest("base", mine=False)
 row = tokenizer.encode("Lemon Chicken\n\nIngredients:\n- 4 chicken breasts\n- 1 lemon, sliced\n")
-parts = inside.contributions(base, row)
+parts = interpretability.contributions(base, row)
 style.bars({"length that each part adds": list(parts.values())}, list(parts),
            "The stream of the slow-cooked base", per_cent=False)  # fmt: skip
 
@@ -292,8 +292,8 @@ assert abs(first - math.log(size)) < 0.1
 
 # %%
 from llmlab.core.optim import Optimizer
-from llmlab.stages import prepare
-from llmlab.stages.data import Mixture, load_corpus
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
 
 corpus = load_corpus(lab.profile.sources)
 rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
@@ -481,7 +481,7 @@ assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 # heart.
 
 # %%
-from llmlab.stages.report import shipped_log
+from llmlab.lab import shipped_log
 
 slow = shipped_log(lab, "base")
 print("made by:", slow["command"])
@@ -548,7 +548,7 @@ AttentionView(base, tokenizer, PAGE)
 
 # %%
 page = [tokenizer.special("<|end|>"), *tokenizer.encode(PAGE)]
-lens = inside.logit_lens(base, page)[:, :-1].log_softmax(-1)  # (layers + 1, T - 1, V)
+lens = interpretability.logit_lens(base, page)[:, :-1].log_softmax(-1)  # (layers + 1, T - 1, V)
 coming = torch.tensor(page[1:])
 sure = lens.gather(2, coming.expand(len(lens), -1)[..., None])[..., 0].exp()
 shown = slice(-11, -1)
@@ -563,7 +563,7 @@ style.heat(sure[:, shown].tolist(), names, [tokenizer.decode([i]) for i in comin
 # much of its attention goes to where the *next* token has stood before?
 
 # %%
-scores = inside.copying(inside.attention(base, page), page)  # (layers, heads)
+scores = interpretability.copying(interpretability.attention(base, page), page)  # (layers, heads)
 heads = [f"head {h}" for h in range(scores.shape[1])]
 style.heat(scores.tolist(), [f"layer {i}" for i in range(len(scores))], heads,
            "Attention to where the next token stood before")  # fmt: skip
@@ -575,11 +575,11 @@ style.heat(scores.tolist(), [f"layer {i}" for i in range(len(scores))], heads,
 # %%
 order = scores.flatten().argsort(descending=True).tolist()
 ranked = [divmod(i, scores.shape[1]) for i in order]
-used = {"whole model": inside.foods_used(base, tokenizer)}
+used = {"whole model": interpretability.foods_used(base, tokenizer)}
 for title, head in (("without the first", ranked[0]), ("without the second", ranked[1]),
                     ("without the last", ranked[-1])):  # fmt: skip
-    with inside.without(base, [head]):
-        used[title] = inside.foods_used(base, tokenizer)
+    with interpretability.without(base, [head]):
+        used[title] = interpretability.foods_used(base, tokenizer)
 style.bars({"asked foods used": list(used.values())}, list(used), "What one head is good for")
 
 # %% [markdown]
@@ -589,7 +589,7 @@ style.bars({"asked foods used": list(used.values())}, list(used), "What one head
 # %%
 question = "Q: What goes with beets and salmon?\nA:"
 for name, off in (("whole", []), ("without it", ranked[:1])):
-    with inside.without(base, off):
+    with interpretability.without(base, off):
         answer = pretraining.sample_text(base, tokenizer, question, n=30, seed=3)
     print(f"{name:>10}: {answer.removeprefix(question).strip()}")
 
@@ -752,8 +752,8 @@ for minutes in (10, 60, 600):
 # measures. Among its sizes, with our text:
 
 # %%
-from llmlab.lab import FULL
-from llmlab.scale.law import choose, shape, size_of
+from llmlab.profiles import FULL
+from llmlab.scale.scaling_law import choose, shape, size_of
 
 once = round(1 / rows.epochs(1))  # tokens until each recipe was read
 sizes = [shape(FULL.model, depth) for depth in FULL.depths]

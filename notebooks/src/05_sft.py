@@ -56,7 +56,7 @@ for request in (question, "I have chicken and lemon.", "Who are you?"):
 # mark who speaks and where it ends. By hand, then by the package's `Chat`:
 
 # %%
-from llmlab.stages.sft import Chat
+from llmlab.chat import Chat
 
 user, assistant, end = map(tokenizer.special, ("<|user|>", "<|assistant|>", "<|end|>"))
 answer = "Lemon Chicken: chicken, lemon, garlic, butter."
@@ -165,10 +165,11 @@ check("05.answer_mask", answer_mask)
 # nothing to do at the others. In a batch of ours, how much is that?
 
 # %%
+from llmlab.chat import Batch, ask, judge_all
 from llmlab.stages import sft
 
 cards = sft.training_cards(lab)
-batch = sft.Batch.of(sft.Examples(cards, chat, lab.seed).batch(0, 128), lab.device)
+batch = Batch.of(sft.Examples(cards, chat, lab.seed).batch(0, 128), lab.device)
 places = (batch.targets != 0).sum()  # the rest is padding
 with torch.no_grad():
     masked = sft_loss(base(batch.ids[:, :-1]), batch.targets, batch.mask)
@@ -185,7 +186,7 @@ print(f"{places} places, {batch.mask.sum()} of them are learned")
 import random
 
 from llmlab import artifacts, kitchen
-from llmlab.stages.data import read_recipes
+from llmlab.corpus.corpus import read_recipes
 
 house = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 card = house[4].card()
@@ -218,7 +219,7 @@ job = sft.tune(replace(lab, minutes=15 / 60), reciter, tokenizer, "sft-cards", *
 
 # %%
 def show(model, requests):
-    for request, ids in zip(requests, sft.ask(model, chat, requests, seed=1), strict=True):
+    for request, ids in zip(requests, ask(model, chat, requests, seed=1), strict=True):
         print(f"{request}\n    {chat.read(ids)}\n")
 
 
@@ -244,8 +245,8 @@ held_out = kitchen.held_out_requests(150)
 def used(model):
     """Number of foods asked for -> share of answers that use them all."""
     rng = random.Random(0)
-    answers = sft.ask(model, chat, [request.text(rng) for request in held_out])
-    scores = list(zip(held_out, sft.judge_all(held_out, chat, answers), strict=True))
+    answers = ask(model, chat, [request.text(rng) for request in held_out])
+    scores = list(zip(held_out, judge_all(held_out, chat, answers), strict=True))
     return {n: mean(s.asked == 1 for r, s in scores if len(r.foods) == n) for n in (1, 2, 3)}
 
 
@@ -488,7 +489,7 @@ for arm, counts in values(kept, "parameters").items():
 # on. In class the base can be had again; where it cannot, one mixes some of its text in.
 
 # %%
-from llmlab.stages.data import load_corpus
+from llmlab.corpus.corpus import load_corpus
 from llmlab.stages.pretraining import held_out_bpb
 
 corpus = load_corpus(lab.profile.sources)
@@ -536,8 +537,8 @@ print(f"every rule kept, by 300 requests: {figures['kept']:.0%}")
 # %%
 rng = random.Random(0)
 texts = [request.text(rng) for request in held_out]
-answers = sft.ask(model, chat, texts)
-scores = sft.judge_all(held_out, chat, answers)
+answers = ask(model, chat, texts)
+scores = judge_all(held_out, chat, answers)
 print({rule: sum(getattr(s, rule) < 1 for s in scores) for rule in kitchen.RULES})
 failed = [i for i, s in enumerate(scores) if not s.kept]
 for i in failed[:4]:

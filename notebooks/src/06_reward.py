@@ -42,12 +42,13 @@ lab = llmlab.setup()
 
 # %%
 from llmlab import kitchen
+from llmlab.chat import Batch, Chat, ask, judge_all
 from llmlab.stages import reward, sft
 
 model, tokenizer, _ = lab.latest("sft")
-chat = sft.Chat(tokenizer)
+chat = Chat(tokenizer)
 request = "I have tomatoes and rice."
-for ids in sft.ask(model, chat, [request, request], temperature=1.0, seed=5):
+for ids in ask(model, chat, [request, request], temperature=1.0, seed=5):
     score = kitchen.judge(request, chat.read(ids))
     print(chat.read(ids))
     print("   rules:", {rule: round(getattr(score, rule), 2) for rule in kitchen.RULES})
@@ -224,7 +225,7 @@ taste = preferences.with_head(model, chat, head, pairs[:200])
 liked = sorted(preferences.food_rewards(taste, chat).items(), key=lambda item: -item[1])
 print("likes best: ", ", ".join(name for name, _ in liked[:8]))
 print("likes least:", ", ".join(name for name, _ in liked[-8:]))
-many = sft.ask(model, chat, [request] * 16, temperature=1.0, seed=1)
+many = ask(model, chat, [request] * 16, temperature=1.0, seed=1)
 scores = reward.score_answers(taste, chat, [request] * 16, many)
 for i in (scores.argmax(), scores.argmin()):
     print(f"{scores[i]:+.2f}  {chat.read(many[i])}")
@@ -500,8 +501,8 @@ style.spots({"hidden taste": changes[0], "reward model": changes[1]}, list(versi
 N = 64
 asked = kitchen.held_out_requests(30, seed=11)
 texts = [r.text(random.Random(i)) for i, r in enumerate(asked) for _ in range(N)]
-answers = sft.ask(model, chat, texts, temperature=1.0, seed=3)
-scores = sft.judge_all([r for r in asked for _ in range(N)], chat, answers)
+answers = ask(model, chat, texts, temperature=1.0, seed=3)
+scores = judge_all([r for r in asked for _ in range(N)], chat, answers)
 gold, hidden_taste = (
     torch.tensor([getattr(s, name) for s in scores]).view(-1, N) for name in ("gold", "taste")
 )
@@ -592,9 +593,10 @@ print(f"loss {by_hand:.3f}")
 # a pair as the annotators did.
 
 # %%
-from llmlab.stages import dpo, rl
+from llmlab.stages import dpo
+from llmlab.training import model_copies
 
-tuned = rl.unfreeze(model)  # a copy that learns
+tuned = model_copies.unfreeze(model)  # a copy that learns
 curve = LossCurve("DPO", y_label="pairs in the annotators' order")
 display(curve)
 run = dpo.dpo(lab, tuned, tokenizer, pairs,
@@ -603,12 +605,12 @@ run = dpo.dpo(lab, tuned, tokenizer, pairs,
 # %%
 asked = kitchen.held_out_requests(200)
 texts = [r.text(random.Random(i)) for i, r in enumerate(asked)]
-before, after = (sft.ask(m, chat, texts, temperature=1.0, seed=2) for m in (model, tuned))
+before, after = (ask(m, chat, texts, temperature=1.0, seed=2) for m in (model, tuned))
 for name, found in (("SFT", before), ("DPO", after)):
-    card = sft.summary(sft.judge_all(asked, chat, found))
+    card = sft.summary(judge_all(asked, chat, found))
     gain = (card["taste"] - kitchen.TASTE_MEAN) / kitchen.TASTE_SD
     print(f"{name}: taste {gain:+.2f} standard deviations, every rule kept {card['kept']:.0%}")
-rows = sft.Batch.of([(chat.prompt(t), a) for t, a in zip(texts, after, strict=True)], lab.device)
+rows = Batch.of([(chat.prompt(t), a) for t, a in zip(texts, after, strict=True)], lab.device)
 with torch.no_grad():
     kl = (dpo.summed(tuned, rows) - dpo.summed(model, rows)).mean()
 print(f"KL to the SFT model: {kl:.1f} nats per answer")

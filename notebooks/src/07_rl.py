@@ -356,11 +356,13 @@ style.bars({name: p.tolist() for name, p in rows.items()}, WORDS, f"β = {beta:g
 
 # %%
 from llmlab import kitchen
+from llmlab.chat import Chat, ask
 from llmlab.stages import reward as stage6
 from llmlab.stages import rl, sft
+from llmlab.training import model_copies
 
 model, tokenizer, _ = lab.latest("sft")
-chat, before = sft.Chat(tokenizer), rl.freeze(model)
+chat, before = Chat(tokenizer), model_copies.freeze(model)
 card_before = sft.evaluate(before, tokenizer)
 print(f"every rule kept: {card_before['kept']:.0%} of the held-out requests")
 
@@ -405,7 +407,7 @@ def keep(step, rollouts):
         seen[step] = rollouts[:24]
 
 
-model = rl.unfreeze(before)  # so that the cell, stopped and run again, goes on
+model = model_copies.unfreeze(before)  # so that the cell, stopped and run again, goes on
 job = rl.grpo(
     replace(lab, minutes=0.75), model, tokenizer, on_rollouts=keep,
     on_step=lambda r: curve.add("yours", r["step"], r["kept"]),
@@ -480,7 +482,7 @@ asked = [
 
 def answers(*models):
     """Each model's answers to the three requests, request by request."""
-    said = [sft.ask(m, chat, asked, seed=4) for m in models]
+    said = [ask(m, chat, asked, seed=4) for m in models]
     for request, *ids in zip(asked, *said, strict=True):
         print(request, *(f"    {chat.read(one)}" for one in ids), sep="\n")
 
@@ -495,7 +497,7 @@ answers(before, model)
 # annotators' taste without their noise, and the rules. At each token stands the KL term.
 
 # %%
-policy, judge, seen = rl.unfreeze(before), stage6.load_reward(lab), {}
+policy, judge, seen = model_copies.unfreeze(before), stage6.load_reward(lab), {}
 curve = LossCurve("PPO: proxy and gold", y_label="mean of a step's answers")
 display(curve)
 
@@ -592,7 +594,10 @@ if MINE:
     states = preferences.differences(before, chat, [click.duel for click in clicks])
     head = preferences.fit_head(preferences.chosen_first(states, clicks))
     pairs = stage6.held_out_pairs(before, chat, 200)
-    my_judge, my_policy = preferences.with_head(before, chat, head, pairs), rl.unfreeze(before)
+    my_judge, my_policy = (
+        preferences.with_head(before, chat, head, pairs),
+        model_copies.unfreeze(before),
+    )
     rl.ppo(replace(lab, minutes=0.5), my_policy, tokenizer, my_judge, name="ppo-mine")
     answers(before, my_policy)
 
@@ -671,7 +676,7 @@ check("07.nothing_twice", nothing_twice)
 from llmlab.classroom import n07
 
 term = n07.yours("07.nothing_twice", globals().get("nothing_twice"), n07.once_share)
-cured, curve = rl.unfreeze(before), LossCurve("The missing term", y_label="nothing twice")
+cured, curve = model_copies.unfreeze(before), LossCurve("The missing term", y_label="nothing twice")
 once = zip(*(run["curves"]["once"] for run in hacked), strict=True)
 curve.overlay("without it", steps, [mean(values) for values in once])
 display(curve)
@@ -725,6 +730,7 @@ check("07.loophole", loophole)
 # No taste pays for a broken rule. It comes with the project; notebook 08 talks to it.
 
 # %%
+from llmlab.lab import shipped_log
 from llmlab.stages import report
 
 line = report.line(lab)
@@ -736,7 +742,7 @@ for name in ("sft", "ppo", "grpo", "last"):
 
 # %%
 if "last" in line:
-    print("made by:", report.shipped_log(lab, "last")["command"])
+    print("made by:", shipped_log(lab, "last")["command"])
     answers(line["last"].model)
 
 # %% [markdown]

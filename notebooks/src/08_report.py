@@ -309,9 +309,10 @@ check("08.grpo_flops", grpo_flops)
 # slower machine, so of the two bills FLOPs is the fair one.)
 
 # %%
+from llmlab.evaluation.bill import STAGES_OF, run_bill, shipped_base
 from llmlab.stages import costs
 
-bill = costs.run_bill(lab)
+bill = run_bill(lab)
 for name, spent in bill.items():
     speed = spent.flops / spent.cpu_seconds
     print(f"{name:>7}  {spent.flops:.1e} FLOPs  {spent.cpu_seconds:6,.0f} processor seconds  "
@@ -324,7 +325,7 @@ for name, spent in bill.items():
 
 # %%
 stages = {stage: [s for s in bill.values() if s.stage == stage] for stage in
-          dict.fromkeys(costs.STAGES_OF.values())}  # fmt: skip
+          dict.fromkeys(STAGES_OF.values())}  # fmt: skip
 ours = {
     what: {stage: sum(getattr(s, what) for s in runs) for stage, runs in stages.items()}
     for what in ("flops", "cpu_seconds")
@@ -341,7 +342,7 @@ style.stacks(
 # misses it for a plain reason: our base has read little. How much would it have to read?
 
 # %%
-shape = costs.shipped_base(lab)
+shape = shipped_base(lab)
 rest = sum(cost for stage, cost in ours["flops"].items() if stage != "pretraining")
 needed = 99 * rest / (6 * shape.parameters)
 print(f"read: {costs.short(shape.tokens)} tokens, {shape.tokens / shape.parameters:.0f} for each "
@@ -358,10 +359,10 @@ print(f"for 99 %: {costs.short(needed)} tokens, {needed / shape.parameters:.0f} 
 # %%
 from IPython.display import Markdown
 
-from llmlab.stages import modelcard
+from llmlab.evaluation import model_card
 
 newest = list(line)[-1]
-card = modelcard.model_card(lab, newest, line, marks, len(requests))
+card = model_card.model_card(lab, newest, line, marks, len(requests))
 Markdown(card.split("---\n")[2])  # without its head, which is for machines
 
 # %% [markdown]
@@ -417,7 +418,7 @@ from safetensors.torch import load_file
 from llmlab import hub
 
 folder, member = lab.runs / "export", line[newest]
-print(modelcard.export(member, card, folder))
+print(model_card.export(member, card, folder))
 stored = load_file(folder / "model.safetensors")
 assert len(stored) == len(member.model.state_dict()) - 1 and "lm_head.weight" not in stored
 again, tokenizer, _ = hub.load_hf(folder)

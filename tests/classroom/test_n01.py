@@ -6,7 +6,8 @@ import pytest
 
 from llmlab.classroom import verdict
 from llmlab.classroom.exercises import RIGHT
-from llmlab.stages.cleaning import STOP_WORDS, runs
+from llmlab.corpus.dedup import runs
+from llmlab.corpus.filters import STOP_WORDS
 
 
 def words(text):

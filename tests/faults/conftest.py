@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from llmlab import lab
+from llmlab import device, lab
 
-pick_device = cache(lab.pick_device)
+pick_device = cache(device.pick_device)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 The loops are the real ones; the model has some ten thousand random weights and writes letters at
 random, so what GRPO is paid for is a letter.  Started as a program this file lets runs live that
-may die, as `tests/stages/test_reliability.py` has it.
+may die, as `tests/training/test_loop.py` has it.
 """
 
 import random
@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from llmlab import chat as chat_module
 from llmlab import lab
+from llmlab.chat import Chat
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import dpo, loop, reward, rl, sft
-from tests.stages import test_reliability as reliability
-from tests.stages.test_reliability import NEVER
+from llmlab.datasets import preference_pairs
+from llmlab.stages import dpo, reward, rl, sft
+from llmlab.training import loop, model_copies
+from tests.training import test_loop as reliability
+from tests.training.test_loop import NEVER
 
 STEPS = 8
 TOKENIZER = BPE(())
@@ -30,16 +34,16 @@ def requests(n: int, seed: int) -> list:
 
 
 @cache
-def pairs() -> list[reward.Pair]:
+def pairs() -> list[preference_pairs.Pair]:
     """Cards of our own recipes, compared by the toss of a coin."""
-    chat, rng = sft.Chat(TOKENIZER), random.Random(0)
+    chat, rng = Chat(TOKENIZER), random.Random(0)
     cards = [chat.answer(r.card().text()) for r in reliability.house().recipes if r.card()]
-    return [reward.Pair("I have rice.", *rng.sample(cards, 2), True) for _ in range(40)]
+    return [preference_pairs.Pair("I have rice.", *rng.sample(cards, 2), True) for _ in range(40)]
 
 
 def judge(model) -> reward.RewardModel:
     """A reward model of random taste."""
-    made = reward.RewardModel(reward.lower_half(model), TOKENIZER)
+    made = reward.RewardModel(model_copies.lower_half(model), TOKENIZER)
     torch.nn.init.normal_(made.head.weight, generator=torch.Generator().manual_seed(1))
     return made
 
@@ -68,7 +72,7 @@ def train(name: str, made: lab.Lab, on_step=None, save_every=NEVER) -> loop.Job:
     """`start`, on our own recipes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "load_corpus", reliability.house)
-        patch.setattr(sft, "MAX_ANSWER", 12)
+        patch.setattr(chat_module, "MAX_ANSWER", 12)
         patch.setattr(rl, "training_requests", lambda lab, n, seed: requests(n, seed))
         patch.setattr(loop, "run", partial(loop.run, save_every=save_every))
         return start(name, made, on_step)

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from llmlab import artifacts, cli, lab
-from llmlab.artifacts import LabError, data_dir, load_checkpoint, save_checkpoint
+from llmlab.artifacts import LabError, data_dir
+from llmlab.checkpoint import load_checkpoint, pack_tokenizer, save_checkpoint
 from llmlab.core.tokenizer import BPE
-from llmlab.lab import pack_tokenizer
-from llmlab.stages import loop, pretraining, reward
+from llmlab.stages import pretraining, reward
 from llmlab.stages.tokenization import first_merges
+from llmlab.training import loop, model_copies
 from tests.faults.said import clear, unharmed
 from tests.test_cli import flipped, pickled, truncated
 
@@ -38,7 +39,7 @@ def stored(tmp_path_factory):
         pretraining.train(made, job, rows)
         job.step = done
         job.save()
-    half = reward.lower_half(made.build())
+    half = model_copies.lower_half(made.build())
     job = loop.Job(half, tokenizer, job.optimizer, made.path("reward"), steps=4, step=4)
     job.extra, job.meta = torch.nn.Linear(32, 1), {"stage": "reward", "standardised": True}
     job.save()

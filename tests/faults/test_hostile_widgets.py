@@ -14,11 +14,11 @@ import ipywidgets
 import pytest
 import torch
 
+from llmlab.chat import Chat
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.stages import costs, report
 from llmlab.stages.rl import Rollout
-from llmlab.stages.sft import Chat
 from llmlab.widgets.attention_view import AttentionView
 from llmlab.widgets.chat_panel import ChatPanel
 from llmlab.widgets.cleaning_view import CleaningView, Document, Filter, with_twin

@@ -1,6 +1,6 @@
 """Ctrl-C, which is also the notebook's stop button, in each thing that takes long; then going on.
 
-Pretraining's own loop: tests/stages/test_reliability.py.  `ChatPanel`: its own tests.
+Pretraining's own loop: tests/training/test_loop.py.  `ChatPanel`: its own tests.
 """
 
 import ast
@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
 
-from llmlab import artifacts, cli, lab
+from llmlab import artifacts, checkpoint, cli, lab
 from llmlab.artifacts import write_json
-from llmlab.stages import data, loop, pretraining
+from llmlab.stages import data, pretraining
 from llmlab.stages.tokenization import first_merges
 from llmlab.studies import run_study, study
+from llmlab.training import loop
 from tests.faults import lives
 from tests.faults.said import clear, unharmed
-from tests.stages import test_reliability as reliability
-from tests.stages.test_reliability import kept, step_on_disk, toy
-from tests.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
+from tests.training import test_loop as reliability
+from tests.training.test_loop import kept, step_on_disk, toy
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = artifacts.data_dir() / "house" / "recipes.json"
@@ -97,7 +98,7 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
     """Its steps are for the clock alone; nothing is on disk yet."""
     made = toy(tmp_path, steps=None)
     model = made.build()
-    before = {name: tensor.clone() for name, tensor in loop.model_tensors(model).items()}
+    before = {name: tensor.clone() for name, tensor in checkpoint.model_tensors(model).items()}
     optimizer = loop.Optimizer(model.named_parameters(), muon_lr=0)
     job = loop.Job(model, lives.TOKENIZER, optimizer, made.path("base"))
 
@@ -111,7 +112,7 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         loop.calibrate(made, "pretraining", one_step, job)
-    assert all(torch.equal(t, before[name]) for name, t in loop.model_tensors(model).items())
+    assert all(torch.equal(t, before[name]) for name, t in checkpoint.model_tensors(model).items())
     assert optimizer.state == {} and optimizer.t == 0 and not made.path("base").exists()
 
 
@@ -164,7 +165,7 @@ def test_the_command_that_pretrains_ends_with_130_and_goes_on(tmp_path, stop_at,
     stop_at(None)
     assert pretrain("broken") == 0
     tensors, whole = (
-        artifacts.load_checkpoint(tmp_path / out / "model.safetensors")[0]
+        checkpoint.load_checkpoint(tmp_path / out / "model.safetensors")[0]
         for out in ("broken", "whole")
     )
     assert all(torch.equal(tensors[name], whole[name]) for name in whole)
@@ -177,7 +178,7 @@ def test_the_command_that_runs_stages_does_not_go_on_to_the_next(
     monkeypatch.setattr(pretraining, "load_corpus", reliability.house)
     made = lab.setup("class-toy", runs_dir=tmp_path)
     tokenizer = first_merges(made.tokenizer(), made.profile.model.vocab_size)
-    write_json(made.runs / "tokenizer.json", lab.pack_tokenizer(tokenizer))
+    write_json(made.runs / "tokenizer.json", checkpoint.pack_tokenizer(tokenizer))
     stop_at(2)
     before = (made.runs / "tokenizer.json").read_bytes()
     run = ["run", "pretraining", "sft", "--toy", "--runs-dir", str(tmp_path)]
@@ -195,7 +196,7 @@ def stopped(made: lab.Lab, arm: str, seed: int) -> dict:
     """A study of the toy's own pretraining."""
     made = replace(toy(made.runs, lives.STEPS), runs=made.runs, seed=seed)
     reliability.pretrain(made, snapshots=False)
-    meta = artifacts.read_meta(made.path("base"))
+    meta = checkpoint.read_meta(made.path("base"))
     if meta["step"] < meta["steps"]:
         raise KeyboardInterrupt
     return {"loss": meta["log"][-1]["loss"]}
@@ -219,7 +220,7 @@ def test_a_study_keeps_its_points_and_goes_on(tmp_path, stop_at, capsys, monkeyp
     stop_at(None)
     whole = run_study(lab.setup("class-toy", runs_dir=tmp_path), "stopped")
     assert whole["points"][0] == first[0] and len(whole["points"]) == 2
-    log = artifacts.read_meta(kept.parent / "stopped" / "b-1" / "base.safetensors")["log"]
+    log = checkpoint.read_meta(kept.parent / "stopped" / "b-1" / "base.safetensors")["log"]
     assert [record["step"] for record in log] == list(range(1, lives.STEPS + 1))
 
 

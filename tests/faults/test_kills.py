@@ -1,6 +1,6 @@
 """Killed at random points, SFT, the reward model, DPO and reinforcement learning lose nothing.
 
-Pretraining's twenty kills are in tests/stages/test_reliability.py.
+Pretraining's twenty kills are in tests/training/test_loop.py.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.faults import lives
-from tests.stages.test_reliability import Runner, fates, forks, kept, step_on_disk, toy
+from tests.training.test_loop import Runner, fates, forks, kept, step_on_disk, toy
 
 
 @pytest.fixture(scope="module")

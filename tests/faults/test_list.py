@@ -10,13 +10,13 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 FAULTS = {
-    "kill -9 in pretraining": "stages/test_reliability.py::a_run_killed_again_and_again",
+    "kill -9 in pretraining": "training/test_loop.py::a_run_killed_again_and_again",
     "kill -9 in SFT, reward, DPO, GRPO, PPO": "faults/test_kills.py::a_loop_killed_again_and_again",
     "kill -9 of the class's own GRPO": "slow/test_faults.py::the_classs_own_assistant_under_grpo",
     "kill -9 while a file is written": "test_artifacts.py::a_killed_writer_leaves_the_old_file",
     "kill -9 of a study": "test_study.py::a_killed_study_goes_on",
-    "kill -9 of a fetch": "test_sources.py::a_killed_fetch_is_never_taken",
-    "Ctrl-C in pretraining": "stages/test_reliability.py::an_interrupted_run_saves_and_goes_on",
+    "kill -9 of a fetch": "corpus/test_sources.py::a_killed_fetch_is_never_taken",
+    "Ctrl-C in pretraining": "training/test_loop.py::an_interrupted_run_saves_and_goes_on",
     "Ctrl-C in every other loop": "faults/test_interrupts.py::a_loop_that_is_stopped_says_so",
     "Ctrl-C in a notebook's cell": "faults/test_interrupts.py::each_cell_that_trains_makes_its",
     "Ctrl-C twice": "faults/test_interrupts.py::who_presses_twice_loses_only",
@@ -37,23 +37,23 @@ FAULTS = {
     "a log or file cut in mid-line": "faults/test_places.py::a_file_that_was_cut_is_named",
     "a report cut in mid-line": "faults/test_places.py::a_report_that_was_cut_is_set_aside",
     "a shipped log cut in mid-line": "faults/test_places.py::a_shipped_log_that_was_cut_is_named",
-    "corrupt cache": "test_sources.py::a_damaged_cache_is_made_whole",
+    "corrupt cache": "corpus/test_sources.py::a_damaged_cache_is_made_whole",
     "corrupt cache of tiktoken's": "stages/test_tokenization.py::a_damaged_file_of_tiktokens",
-    "wrong hash": "test_sources.py::a_wrong_hash_is_refused_and_both_are_named",
-    "no network": "test_sources.py::pip_that_finds_nothing_says_what_to_do",
-    "no network: the house texts": "test_sources.py::without_a_network_the_house_texts_serve",
+    "wrong hash": "corpus/test_sources.py::a_wrong_hash_is_refused_and_both_are_named",
+    "no network": "corpus/test_sources.py::pip_that_finds_nothing_says_what_to_do",
+    "no network: the house texts": "corpus/test_sources.py::without_a_network_the_house_texts",
     "a network that breaks off": "slow/test_faults.py::a_connection_that_breaks_off",
     "read-only folder": "faults/test_places.py::a_folder_that_only_can_be_read_is_said",
     "read-only runs are read": "faults/test_places.py::runs_that_only_can_be_read_are_read",
     "unreadable checkpoint and folder": "faults/test_places.py::a_checkpoint_and_a_folder_that",
-    "full disk in a run": "stages/test_reliability.py::a_disk_that_fills_up_costs_only",
+    "full disk in a run": "training/test_loop.py::a_disk_that_fills_up_costs_only",
     "full disk beside a run": "faults/test_places.py::a_full_disk_keeps_what_was_there",
-    "full disk in an export or a fetch": "test_sources.py::a_full_disk_leaves_nothing_half",
+    "full disk in an export or a fetch": "corpus/test_sources.py::a_full_disk_leaves_nothing_half",
     "two notebooks, two runs": "faults/test_places.py::of_two_runs_in_one_place",
     "two notebooks, one run": "faults/test_places.py::of_two_who_make_the_same_run",
     "two notebooks, clicks": "faults/test_places.py::clicks_and_labels_of_two_notebooks",
     "two processes at once": "slow/test_faults.py::two_processes_that_write_one_run",
-    "two and more fetch at once": "test_sources.py::many_fetch_at_once",
+    "two and more fetch at once": "corpus/test_sources.py::many_fetch_at_once",
     "clock going back: runs": "faults/test_places.py::a_clock_that_goes_back_changes_no_run",
     "clock going back: budgets": "faults/test_places.py::a_clock_that_goes_back_changes_no_budget",
     "clock going back: progress": "faults/test_places.py::a_clock_that_goes_back_stops_no_progress",
@@ -65,7 +65,7 @@ FAULTS = {
     "a request without end": "faults/test_words.py::a_request_without_end_gets_a_sentence",
     "a terminal of another encoding": "faults/test_words.py::a_chat_on_a_terminal_of_another",
     "special tokens in a request": "faults/test_words.py::special_tokens_that_are_typed_stay_text",
-    "wheel with ../ members": "test_sources.py::a_member_outside_its_folder_is_refused",
+    "wheel with ../ members": "corpus/test_sources.py::a_member_outside_its_folder_is_refused",
     "absurd settings of setup": "faults/test_settings.py::a_setting_that_makes_no_sense",
     "absurd environment": "faults/test_settings.py::the_environment_is_read_with_care",
     "LLMLAB_RUNS names a file": "faults/test_settings.py::runs_inside_a_file_are_refused",
@@ -74,7 +74,7 @@ FAULTS = {
     "temperature 0": "faults/test_settings.py::temperature_zero_takes_the_likeliest",
     "top-k -1, top-p 0 and 2": "faults/test_settings.py::a_slider_keeps_its_place",
     "context 1": "faults/test_settings.py::a_context_of_one_has_no_room_and_says_so",
-    "a loss that blows up": "stages/test_reliability.py::a_run_that_blows_up_keeps_its_last",
+    "a loss that blows up": "training/test_loop.py::a_run_that_blows_up_keeps_its_last",
 }
 
 
@@ -85,7 +85,7 @@ def test_the_test_of_a_fault_is_there(fault):
 
 
 def test_every_widget_and_every_loop_is_in_the_tables():
-    from llmlab.lab import LOOPS
+    from llmlab.profiles import LOOPS
     from tests.faults import lives, test_hostile_widgets
 
     ours = re.compile(r"^class (\w+)\((?:Widget|Box)\)", re.MULTILINE)

@@ -2,7 +2,7 @@
 clocks that go back.
 
 Fetched texts (wrong hash, no network, corrupt cache, names that lead outside): tests/test_sources.
-Pretraining on a disk that fills up: tests/stages/test_reliability.py.
+Pretraining on a disk that fills up: tests/training/test_loop.py.
 """
 
 import io
@@ -19,17 +19,18 @@ import pytest
 import torch
 import tqdm.std
 
-from llmlab import artifacts, cli, lab
+from llmlab import artifacts, checkpoint, cli, lab
 from llmlab.artifacts import LabError, data_dir, write_json
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import data, loop, preferences, report
+from llmlab.stages import data, preferences
 from llmlab.studies import run_study, study
+from llmlab.training import loop
 from llmlab.widgets.labeller import Labeller
 from llmlab.widgets.preference_clicker import PreferenceClicker
 from tests.faults import lives
 from tests.faults.said import clear, unharmed
-from tests.stages import test_reliability as reliability
-from tests.stages.test_reliability import kept, toy
+from tests.training import test_loop as reliability
+from tests.training.test_loop import kept, toy
 
 TEXT = str(data_dir() / "house" / "recipes.json")
 
@@ -87,7 +88,7 @@ def test_a_shipped_log_that_was_cut_is_named(tmp_path, monkeypatch):
     artifacts.write_atomic(path, whole[: len(whole) // 2])
     monkeypatch.setattr(artifacts, "data_dir", lambda: tmp_path / "data")
     with unharmed(tmp_path), pytest.raises(LabError, match="not whole JSON") as error:
-        report.shipped_log(toy(tmp_path), "base")
+        lab.shipped_log(toy(tmp_path), "base")
     assert str(path) in clear(str(error.value))
 
 
@@ -180,7 +181,7 @@ def test_a_checkpoint_and_a_folder_that_nobody_may_look_into(locked, tmp_path):
 
     def look() -> int:
         with pytest.raises(LabError, match="base.safetensors cannot be read: Permission denied"):
-            artifacts.read_meta(made.path("base"))
+            checkpoint.read_meta(made.path("base"))
         with pytest.raises(LabError, match="cannot be read: Permission denied") as error:
             made.load(made.path("base"))
         clear(str(error.value))
@@ -204,7 +205,7 @@ WRITERS = {  # what is kept beside a run: the file, and who writes it
     "report.json": lambda made, worth: made.report("sft", {"worth": worth}),
     "labels.json": lambda made, worth: Labeller(["Boil."], made.runs / "labels.json").label(worth),
     "tokenizer.json": lambda made, worth: write_json(
-        made.runs / "tokenizer.json", lab.pack_tokenizer(BPE((), specials=(str(worth),)))
+        made.runs / "tokenizer.json", checkpoint.pack_tokenizer(BPE((), specials=(str(worth),)))
     ),
     "clicks.json": lambda made, worth: PreferenceClicker(
         [(f"I have rice, {worth}.", "A: rice.", "B: rice.")], made.runs / "clicks.json"

@@ -13,18 +13,18 @@ import torch
 import traitlets
 
 import llmlab
-from llmlab import artifacts, cli, lab
+from llmlab import artifacts, chat, cli, profiles
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus.mixture import Mixture
 from llmlab.stages import pretraining, report, sft
-from llmlab.stages.data import Mixture
 from llmlab.stages.pretraining import sample_text
 from llmlab.widgets.chat_panel import ChatPanel
 from llmlab.widgets.next_token import NextToken
 from tests.faults.said import clear, unharmed
-from tests.stages.test_reliability import house, toy
+from tests.training.test_loop import house, toy
 
 TOKENIZER = BPE(())
 SHAPE = ModelConfig(vocab_size=259, dim=16, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=8,
@@ -38,7 +38,7 @@ def model(**shape) -> Transformer:
 
 # --- llmlab.setup and what is made from it -----------------------------------------------------
 
-PROFILE = lab.PROFILES["class"]
+PROFILE = profiles.PROFILES["class"]
 SETTINGS = {
     "minutes nan": (lambda: llmlab.setup(minutes=math.nan), "minutes must be more than 0.*nan"),
     "minutes 0": (lambda: llmlab.setup(minutes=0), "minutes must be more than 0, and not 0"),
@@ -155,7 +155,7 @@ def test_a_command_says_it_and_exits_with_2(case, tmp_path, capsys, monkeypatch)
 
 # --- Sampling -------------------------------------------------------------------------------
 
-CHAT = sft.Chat(TOKENIZER)
+CHAT = chat.Chat(TOKENIZER)
 
 
 @pytest.mark.parametrize("temperature", [-1, -1e-9, math.nan, math.inf])
@@ -163,7 +163,7 @@ def test_a_temperature_that_is_none_is_refused_where_a_user_meets_it(temperature
     member = {"a": report.Member("a", model(), CHAT, {})}
     for sample in (
         lambda: sample_text(model(), TOKENIZER, temperature=temperature),
-        lambda: sft.ask(model(), CHAT, ["Hello"], temperature),
+        lambda: chat.ask(model(), CHAT, ["Hello"], temperature),
         lambda: ChatPanel(member, temperature=temperature),
     ):
         with pytest.raises(LabError, match="A temperature is 0 or more, and not") as error:
@@ -201,5 +201,5 @@ def test_a_context_of_one_has_no_room_and_says_so():
     tiny = model(max_seq_len=1)
     assert sample_text(tiny, TOKENIZER, "Melt") == "Melt"
     with pytest.raises(LabError, match="cannot be answered.*room for 0 beside") as error:
-        sft.ask(tiny, CHAT, ["Hello"])
+        chat.ask(tiny, CHAT, ["Hello"])
     clear(str(error.value))

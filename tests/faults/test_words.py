@@ -10,9 +10,11 @@ import sys
 import pytest
 import torch
 
-from llmlab import artifacts, cli
+from llmlab import chat as chat_module
+from llmlab import checkpoint, cli
 from llmlab.artifacts import LabError, data_dir
-from llmlab.stages import report, sft
+from llmlab.chat import Chat, ask
+from llmlab.stages import report
 from llmlab.widgets.chat_panel import ChatPanel
 from tests.faults.said import clear, unharmed
 
@@ -50,7 +52,7 @@ def test_a_text_with_every_kind_of_character_is_learned(tmp_path, capsys):
     path.write_text(words * 60, "utf-8", newline="")
     arguments = ["--text", str(path), "--tokenizer", "char", "--out", str(tmp_path)]
     assert cli.main(["pretrain", "--toy", "--steps", "2", *arguments]) == 0
-    assert artifacts.read_meta(tmp_path / "model.safetensors")["step"] == 2
+    assert checkpoint.read_meta(tmp_path / "model.safetensors")["step"] == 2
 
 
 # --- Requests -------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ def assistant(tmp_path_factory):
 
     made = lab.setup(runs_dir=tmp_path_factory.mktemp("runs"))
     model, tokenizer, meta = made.latest("grpo")
-    return model, sft.Chat(tokenizer), meta
+    return model, Chat(tokenizer), meta
 
 
 def talk(lines: list[str], monkeypatch, capsys, *arguments: str) -> list[str]:
@@ -113,8 +115,8 @@ def test_special_tokens_that_are_typed_stay_text(assistant, monkeypatch):
     """In SFT's chat, in the panel, in the command: all ids of a request but the frame's own two."""
     model, chat, meta = assistant
     seen = []
-    real = sft.generate
-    monkeypatch.setattr(sft, "generate", lambda m, prompts, *a, **k: (
+    real = chat_module.generate
+    monkeypatch.setattr(chat_module, "generate", lambda m, prompts, *a, **k: (
         seen.extend(prompts) or real(m, prompts, *a, **k)))  # fmt: skip
     typed = iter([SPECIAL, ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
@@ -142,6 +144,6 @@ def test_ask_refuses_one_of_many_and_answers_none(assistant):
     model, chat, _ = assistant
     state = torch.get_rng_state()
     with pytest.raises(LabError, match="A request of 10,00. tokens cannot be answered") as error:
-        sft.ask(model, chat, ["I have leeks.", "x\n" * 5000])
+        ask(model, chat, ["I have leeks.", "x\n" * 5000])
     clear(str(error.value))
     assert torch.equal(torch.get_rng_state(), state)

@@ -10,9 +10,11 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from llmlab import lab, sources
-from llmlab.artifacts import data_dir, load_checkpoint, save_checkpoint
+from llmlab import checkpoint
+from llmlab.artifacts import data_dir
+from llmlab.checkpoint import load_checkpoint, save_checkpoint
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus import sources
 from llmlab.hub import HubTokenizer
 from llmlab.hub.encoding import byte_characters
 from llmlab.hub.gguf import LLAMA3_PATTERN, opened
@@ -243,13 +245,13 @@ def test_it_can_be_looked_at_token_by_token(ours):
 
 
 def test_it_survives_a_checkpoint(ours, tmp_path):
-    packed = lab.pack_tokenizer(ours)
+    packed = checkpoint.pack_tokenizer(ours)
     save_checkpoint(tmp_path / "x.safetensors", {}, {"tokenizer": packed})
     _, meta = load_checkpoint(tmp_path / "x.safetensors")
-    again = lab.unpack_tokenizer(meta["tokenizer"])
+    again = checkpoint.unpack_tokenizer(meta["tokenizer"])
     assert again.vocab_size == 1600 and again.pack() == ours.pack()
     assert all(again.encode(text) == ours.encode(text) for text in ODD)
-    assert isinstance(lab.unpack_tokenizer(lab.pack_tokenizer(BPE(()))), BPE)
+    assert isinstance(checkpoint.unpack_tokenizer(checkpoint.pack_tokenizer(BPE(()))), BPE)
 
 
 def test_the_byte_spelling_is_the_librarys():

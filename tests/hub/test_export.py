@@ -9,10 +9,10 @@ import transformers
 
 from llmlab import kitchen, lab
 from llmlab.artifacts import data_dir
+from llmlab.chat import Chat
 from llmlab.core.sampling import generate
+from llmlab.corpus.corpus import Recipe, read_source
 from llmlab.hub import load_hf, save_hf
-from llmlab.stages.data import Recipe, read_source
-from llmlab.stages.sft import Chat
 
 
 @pytest.fixture(scope="module")

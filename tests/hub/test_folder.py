@@ -10,14 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from llmlab import lab
 from llmlab.artifacts import LabError
+from llmlab.chat import Chat
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.hub import load_hf, save_hf
 from llmlab.hub.layout import slowed
-from llmlab.stages import loop
-from llmlab.stages.sft import Chat
+from llmlab.training import loop
 
 TEXTS = [
     "Lemon Chicken: chicken, lemon, garlic, butter, salt.\n\n  Don't it'LL 12345 67\t",

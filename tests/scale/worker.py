@@ -12,8 +12,9 @@ from functools import partial
 import torch
 
 from llmlab import lab
-from llmlab.scale import ranks
-from llmlab.stages import loop, pretraining
+from llmlab.scale import distributed
+from llmlab.stages import pretraining
+from llmlab.training import loop
 
 runs, steps, kill_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 loop.run = partial(loop.run, save_every=0)
@@ -24,7 +25,7 @@ def on_step(record: dict) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-with ranks.joined():
+with distributed.joined():
     made = lab.setup("full-toy", runs_dir=runs)
     made.steps = steps
     if "fp16" in sys.argv:

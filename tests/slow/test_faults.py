@@ -18,14 +18,15 @@ from pathlib import Path
 import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
+from tests.stages.test_reliability import kept, toy
+from tests.test_sources import TEXTS, by_pip, make_source, own_cache  # noqa: F401  (a fixture)
 
-from llmlab import artifacts, lab, sources
+from llmlab import checkpoint, lab
 from llmlab.artifacts import LabError, data_dir
+from llmlab.corpus import sources
 from tests.faults import lives
 from tests.faults.said import clear
 from tests.stages import test_reliability as reliability
-from tests.stages.test_reliability import kept, toy
-from tests.test_sources import TEXTS, by_pip, make_source, own_cache  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = data_dir() / "house" / "recipes.json"
@@ -91,7 +92,7 @@ def test_the_stop_button_ends_each_loops_cell_and_the_cell_goes_on(name, kernel,
         steps.append(int(said[1]))
     made = toy(tmp_path, None)
     path = made.path("base" if name == "pretraining" else name)
-    meta = artifacts.read_meta(path)
+    meta = checkpoint.read_meta(path)
     assert 0 < steps[0] < steps[1] == meta["step"]
     assert [record["step"] for record in meta["log"]] == list(range(1, steps[1] + 1))
 
@@ -130,16 +131,16 @@ def test_a_command_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path)
     process = begin()
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
-    step = artifacts.read_meta(path)["step"]
+    step = checkpoint.read_meta(path)["step"]
     assert process.returncode == 130 and 0 < step < 600
     assert f"Stopped after step {step} of 600; run it again to go on from there." in out
     process = begin()
     process.kill()
     process.communicate()
-    assert process.returncode == -signal.SIGKILL and artifacts.read_meta(path)["step"] >= step
+    assert process.returncode == -signal.SIGKILL and checkpoint.read_meta(path)["step"] >= step
     process = llmlab(*broken)
     assert process.communicate() and process.returncode == 0
-    a, b = (artifacts.load_checkpoint(tmp_path / name / path.name) for name in ("whole", "broken"))
+    a, b = (checkpoint.load_checkpoint(tmp_path / name / path.name) for name in ("whole", "broken"))
     assert all(torch.equal(a[0][name], b[0][name]) for name in a[0])
     assert a[1]["log"] == b[1]["log"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import artifacts
+from llmlab import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ def test_in_fp16_two_processes_scale_their_losses_alike(tmp_path):
         command = [sys.executable, *how, ROOT / "tests/scale/worker.py", tmp_path / name]
         command += ["12", "0", "fp16"]
         subprocess.run(command, cwd=ROOT, check=True, timeout=400, env=environment)
-        log = artifacts.read_meta(tmp_path / name / "full-toy" / "base.safetensors")["log"]
+        log = checkpoint.read_meta(tmp_path / name / "full-toy" / "base.safetensors")["log"]
         found.append([record["loss"] for record in log])
     assert found[1] == pytest.approx(found[0], abs=0.02)
     assert found[1][-1] < found[1][0] - 0.2

@@ -14,13 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
-from llmlab import artifacts
-from llmlab.stages import doors
 from tests.stages.conftest import rows_of, write_rows
 
+from llmlab import artifacts
+from llmlab.datasets import hub_datasets
+
 ROOT = Path(artifacts.__file__).parents[1]
-BIG = doors.big()
+BIG = hub_datasets.big()
 ASKED = re.compile(
     r"(/api)?/datasets/(?P<hub>[^/]+/[^/]+)/(?P<what>revision|tree|resolve)/(?P<revision>[0-9a-f]{40})"
     r"/?(?P<rest>.*)"
@@ -138,8 +138,10 @@ def test_downloaded_or_streamed_and_tokenised(hub, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMLAB_CACHE", str(tmp_path / "cache"))
         patch.setenv("LLMLAB_OFFLINE", "1")
-        assert doors.load(BIG["gsm8k"])["question"] == [r["question"] for r in rows_of("gsm8k", 30)]
-        assert len(doors.load(BIG["gsm8k"], test=True)) == 10
+        assert hub_datasets.load(BIG["gsm8k"])["question"] == [
+            r["question"] for r in rows_of("gsm8k", 30)
+        ]
+        assert len(hub_datasets.load(BIG["gsm8k"], test=True)) == 10
         kept = {p.parent.name for p in BIG["gsm8k"].folder.rglob("*.parquet")}
         assert kept == {"main"}
     (shards,) = (tmp_path / "cache" / "shards").iterdir()

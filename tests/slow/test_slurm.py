@@ -10,11 +10,10 @@ import pytest
 
 from llmlab import artifacts
 from llmlab.artifacts import LabError
-from llmlab.stages import doors, prepare
-from tests.stages.conftest import ids_folder, pages, tokenizer  # noqa: F401  (fixtures)
+from llmlab.datasets import hub_datasets, pretokenize
 
 ROOT = Path(artifacts.__file__).parents[1]
-WEB = doors.big()["fineweb_edu"]
+WEB = hub_datasets.big()["fineweb_edu"]
 SHARE = 0.1  # as in the fixture ids_folder
 
 SBATCH = """#!{python}
@@ -54,12 +53,12 @@ def test_slurm_gets_the_parts_as_an_array_and_what_it_did_is_taken_up(
     monkeypatch.setenv("PATH", os.pathsep.join(paths))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     options = {"time": "01:00:00", "partition": "kitchen", "with_srun": False}
-    work = prepare.Work(executor="slurm", options=options)
+    work = pretokenize.Work(executor="slurm", options=options)
     with pytest.raises(LabError, match="1 of 3 parts are tokenised so far, by slurm"):
-        prepare.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
+        pretokenize.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
     assert "--partition=kitchen" in log.read_text() and "--array=0-2" in log.read_text()
     (programs / "sbatch").write_text(SBATCH.format(python=sys.executable, log=str(log), tasks=2))
-    done = prepare.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
+    done = pretokenize.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
     assert "--array=0-1" in log.read_text()  # those that were not done
     for name in artifacts.read_json(done / "shards.json")["files"]:
         assert (done / name).read_bytes() == (ids_folder / name).read_bytes()

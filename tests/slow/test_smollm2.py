@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers
 
-from llmlab import sources
 from llmlab.core.sampling import generate
+from llmlab.corpus import sources
 from llmlab.hub import load_hf, save_hf
 
 pytest.importorskip("gguf", reason="the package gguf is not installed")

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import llmlab
 from llmlab import artifacts, core
 from llmlab.core.model import KVCache, ModelConfig, Transformer
+from llmlab.evaluation.bill import line_bill
 from llmlab.stages import costs
 from llmlab.stages.costs import GPTShape
 
@@ -143,7 +144,7 @@ def lab():
 
 
 def test_pretraining_is_most_of_the_lines_bill(lab):
-    bill = {spent.stage: spent for spent in costs.line_bill(lab)}
+    bill = {spent.stage: spent for spent in line_bill(lab)}
     assert list(bill) == ["pretraining", "SFT", "reward model", "RL"]
     log = artifacts.read_json(lab.shipped("base").with_suffix(".json"))
     n = sum(p.numel() for p in lab.load(lab.shipped("base"))[0].parameters())
@@ -155,14 +156,14 @@ def test_pretraining_is_most_of_the_lines_bill(lab):
 
 
 def test_the_bill_follows_the_logs(lab, tmp_path, monkeypatch):
-    before = {s.stage: s.flops for s in costs.line_bill(lab)}
+    before = {s.stage: s.flops for s in line_bill(lab)}
     for path in lab.shipped("base").parent.iterdir():
         shutil.copy(path, tmp_path)
     log = json.loads((tmp_path / "ppo.json").read_text())
     log["steps"] *= 2
     (tmp_path / "ppo.json").write_text(json.dumps(log))
     monkeypatch.setattr(lab, "shipped", lambda name: tmp_path / f"{name}.safetensors")
-    after = {s.stage: s.flops for s in costs.line_bill(lab)}
+    after = {s.stage: s.flops for s in line_bill(lab)}
     assert 1.1 * before["RL"] < after.pop("RL") < 2 * before.pop("RL")
     assert after == before
 

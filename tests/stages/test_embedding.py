@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import llmlab
-from llmlab import artifacts, figures, kitchen, sources
+from llmlab import artifacts, checkpoint, figures, kitchen
 from llmlab.artifacts import LabError
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus import sources
 from llmlab.stages import embedding
 
 BYTES = BPE(())  # a word is as many ids as it has letters, and one for its space
@@ -172,13 +173,13 @@ def lab(tmp_path, monkeypatch):
 
 def test_snapshots_come_back_within_half_a_step_of_eight_bits(lab):
     """The file as it is shipped: made by the maker's own function."""
-    from llmlab.stages import report
+    from llmlab.evaluation import shipping
 
     matrices = {1: torch.randn(7, 5), 300: 40 * torch.randn(7, 5)}
     for step, matrix in matrices.items():
         path = lab.runs / "base-snapshots" / f"{step:07d}.safetensors"
-        artifacts.save_checkpoint(path, {"embed": matrix}, {"step": step})
-    report.ship_snapshots(lab)
+        checkpoint.save_checkpoint(path, {"embed": matrix}, {"step": step})
+    shipping.ship_snapshots(lab)
     found = embedding.snapshots(lab)
     assert list(found) == [1, 300]
     for step, matrix in matrices.items():

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from llmlab import artifacts, lab
+from llmlab import checkpoint, lab, profiles
 from llmlab.artifacts import LabError
-from llmlab.stages import beside, doors, prepare, pretraining, reward, sft
-from llmlab.stages.data import Mixture, load_corpus
-from llmlab.stages.shards import Blend
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
+from llmlab.datasets import by_stage, hub_datasets, pretokenize
+from llmlab.datasets.token_shards import Blend
+from llmlab.stages import pretraining, reward, sft
 
 
 @pytest.fixture
@@ -16,32 +18,34 @@ def full(tmp_path, monkeypatch) -> lab.Lab:
     """The full profile at toy size, with its data sets; nothing is cached."""
     monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path / "cache"))
     made = lab.setup("full-toy", runs_dir=tmp_path)
-    return replace(made, profile=replace(made.profile, data_sets=lab.FULL.data_sets))
+    return replace(made, profile=replace(made.profile, data_sets=profiles.FULL.data_sets))
 
 
 def test_the_data_sets_that_it_names_are_known_and_each_stage_has_one():
-    shares = lab.FULL.data_sets
+    shares = profiles.FULL.data_sets
     for stage in ("pretraining", "sft", "reward", "rl"):
-        assert doors.of_stage(stage, shares), stage
+        assert hub_datasets.of_stage(stage, shares), stage
 
 
 def test_what_is_not_here_is_said_and_the_class_s_data_serve(full, monkeypatch, capsys):
     monkeypatch.delenv("LLMLAB_DATA", raising=False)
     tokenizer, p = full.tokenizer(), full.profile
-    assert beside.arguments(full, "sft") == {"talks": None}
-    assert beside.arguments(full, "reward") == {"others": None}
-    assert beside.arguments(full, "rl") == {"problems": None}
+    assert by_stage.arguments(full, "sft") == {"talks": None}
+    assert by_stage.arguments(full, "reward") == {"others": None}
+    assert by_stage.arguments(full, "rl") == {"problems": None}
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, full.seed)
-    assert prepare.rows_of(full, tokenizer, mixture) is mixture
+    assert pretokenize.rows_of(full, tokenizer, mixture) is mixture
     said = capsys.readouterr().out.splitlines()
     assert {line.partition(" is not here (`python -m llmlab")[0] for line in said} == set(
-        lab.FULL.data_sets
+        profiles.FULL.data_sets
     )
 
 
 def test_a_class_asks_for_none(tmp_path, capsys):
     made = lab.setup("class-toy", runs_dir=tmp_path)
-    assert beside.arguments(made, "sft") == {"talks": None} and beside.arguments(made, "dpo") == {}
+    assert (
+        by_stage.arguments(made, "sft") == {"talks": None} and by_stage.arguments(made, "dpo") == {}
+    )
     assert capsys.readouterr().out == ""
 
 
@@ -54,9 +58,9 @@ def test_text_of_ones_own_is_read_once_it_is_tokenised(full, tmp_path, monkeypat
     monkeypatch.setenv("LLMLAB_DATA", str(tmp_path / "data"))
     tokenizer, p = full.tokenizer(), full.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, full.seed)
-    assert prepare.rows_of(full, tokenizer, mixture) is mixture
-    prepare.prepare(doors.big()["fineweb_edu"], tokenizer, doors.data_dir())
-    rows = prepare.rows_of(full, tokenizer, mixture)
+    assert pretokenize.rows_of(full, tokenizer, mixture) is mixture
+    pretokenize.prepare(hub_datasets.big()["fineweb_edu"], tokenizer, hub_datasets.data_dir())
+    rows = pretokenize.rows_of(full, tokenizer, mixture)
     assert isinstance(rows, Blend) and rows.weights["fineweb_edu"] == pytest.approx(0.7)
     job = pretraining.pretrain(replace(full, steps=2), tokenizer)
     assert job.step == 2 and job.meta["data"] == rows.hash() != mixture.hash()
@@ -64,7 +68,7 @@ def test_text_of_ones_own_is_read_once_it_is_tokenised(full, tmp_path, monkeypat
 
 def test_its_stages_build_on_its_own_runs(full, capsys):
     """Where the class takes the slow-cooked base, this one takes the base that it made."""
-    assert lab.FULL.from_scratch and not lab.CLASS.from_scratch
+    assert profiles.FULL.from_scratch and not profiles.CLASS.from_scratch
     made = replace(full, profile=replace(full.profile, data_sets={}))
     reward.run(made)  # of the shipped SFT model: a toy's own answers are all alike
     scratch = replace(made, profile=replace(made.profile, from_scratch=True))
@@ -74,7 +78,7 @@ def test_its_stages_build_on_its_own_runs(full, capsys):
     pretraining.pretrain(scratch, scratch.tokenizer())
     sft.run(scratch)
     assert "base: your own run" in capsys.readouterr().out
-    assert artifacts.read_meta(scratch.path("sft"))["config"]["dim"] == 32
+    assert checkpoint.read_meta(scratch.path("sft"))["config"]["dim"] == 32
 
 
 def test_no_pairs_are_no_bare_traceback(full):
@@ -86,4 +90,4 @@ def test_no_pairs_are_no_bare_traceback(full):
 def test_a_data_set_that_is_none_is_refused(full):
     wrong = replace(full, profile=replace(full.profile, data_sets={"finewine": 0.5}))
     with pytest.raises(LabError, match="No data set is called 'finewine'"):
-        beside.arguments(wrong, "sft")
+        by_stage.arguments(wrong, "sft")

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmlab import artifacts, cli, lab
+from llmlab import artifacts, checkpoint, cli, lab, profiles
 from llmlab.artifacts import LabError
-from llmlab.stages import loop, pretraining
-from llmlab.stages.data import Mixture, load_corpus
+from llmlab.corpus.corpus import load_corpus
+from llmlab.corpus.mixture import Mixture
+from llmlab.stages import pretraining
+from llmlab.training import loop
 
 TEXT = (artifacts.data_dir() / "house" / "recipes.json").read_text("utf-8")
 
@@ -33,11 +35,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, stop_at, epochs, m
 
     out = tmp_path / "broken"
     pretraining.pretrain_text(toy(tmp_path, 12), TEXT, "char", out, on_step=interrupt)
-    assert artifacts.read_meta(out / "model.safetensors")["step"] == stop_at
+    assert checkpoint.read_meta(out / "model.safetensors")["step"] == stop_at
     again = pretraining.pretrain_text(toy(tmp_path, 12), TEXT, "char", out)
     assert again == whole
-    a, _ = artifacts.load_checkpoint(tmp_path / "whole" / "model.safetensors")
-    b, _ = artifacts.load_checkpoint(out / "model.safetensors")
+    a, _ = checkpoint.load_checkpoint(tmp_path / "whole" / "model.safetensors")
+    b, _ = checkpoint.load_checkpoint(out / "model.safetensors")
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -54,7 +56,7 @@ def test_the_whole_line_runs_on_a_toy(tmp_path, capsys):
     code = cli.main(["run", "--toy", "--runs-dir", str(tmp_path), "--json", str(figures)])
     assert code == 0
     report = json.loads(figures.read_text())
-    assert list(report) == [*lab.STAGES, "total"]
+    assert list(report) == [*profiles.STAGES, "total"]
     assert report["pretraining"]["val_bpb"] > 0 and report["total"]["peak_mb"] > 0
     assert 0 <= report["rl"]["grpo_kept"] <= 1
 

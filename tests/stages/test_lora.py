@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
+from llmlab import checkpoint
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Linear, ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
-from llmlab.stages import loop
 from llmlab.stages.lora import LoRALinear, add_lora, merge_lora, trainable
 
 CONFIG = ModelConfig(vocab_size=64, dim=24, n_layers=2, n_heads=2, n_kv_heads=1, hidden_dim=32,
@@ -78,8 +78,8 @@ def test_the_count_of_what_is_learned(model):
 
 
 def test_a_merged_model_is_kept_like_any_other(model):
-    names = list(loop.model_tensors(model))
-    assert list(loop.model_tensors(merge_lora(add_lora(model, 1)))) == names
+    names = list(checkpoint.model_tensors(model))
+    assert list(checkpoint.model_tensors(merge_lora(add_lora(model, 1)))) == names
 
 
 def test_the_scale_is_part_of_the_correction():

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from llmlab import kitchen, lab
+from llmlab.chat import Batch, Chat
 from llmlab.core.losses import dpo_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import train_bpe
-from llmlab.stages import dpo, preferences, reward, rl
-from llmlab.stages.sft import Batch, Chat
+from llmlab.datasets import preference_pairs
+from llmlab.stages import dpo, preferences, reward
+from llmlab.training import model_copies
 
 WORDS = ", ".join(kitchen.FOODS)
 CARDS = ["Rice Bowl: rice, kale, mint.", "Cake: flour, sugar, honey, milk.", "Pan: beef, corn."]
@@ -46,7 +48,7 @@ def random_card(rng, n=4):
 def test_it_reads_the_list_and_not_the_title(small):
     """The states of the list are those of the list alone; a text without a colon is all list."""
     model, chat = small
-    reader = reward.RewardModel(reward.lower_half(model), chat.tokenizer)
+    reader = reward.RewardModel(model_copies.lower_half(model), chat.tokenizer)
     answers = [CARDS[0], "I am a kitchen assistant."]
     batch = rows(chat, answers)
     hidden = reader.backbone.hidden(batch.ids)
@@ -61,7 +63,7 @@ def test_it_reads_the_list_and_not_the_title(small):
 
 def test_padding_and_neighbours_change_nothing(small):
     model, chat = small
-    reader = reward.RewardModel(reward.lower_half(model), chat.tokenizer)
+    reader = reward.RewardModel(model_copies.lower_half(model), chat.tokenizer)
     together = reader.read(rows(chat, CARDS))
     alone = torch.cat([reader.read(rows(chat, [card])) for card in CARDS])
     assert torch.allclose(together, alone, atol=1e-5)
@@ -69,7 +71,7 @@ def test_padding_and_neighbours_change_nothing(small):
 
 def test_the_lower_half_is_a_copy_of_the_first_layers(small):
     model, _ = small
-    half = reward.lower_half(model)
+    half = model_copies.lower_half(model)
     assert len(half.blocks) == 2 and half.config.n_layers == 2
     assert torch.equal(half.blocks[1].mlp.up_proj.weight, model.blocks[1].mlp.up_proj.weight)
     with torch.no_grad():
@@ -87,7 +89,9 @@ def made_pairs(chat, n, seed, liking=preferences.by_taste):
         )
         if margin:
             a, b = (a, b) if margin > 0 else (b, a)
-            pairs.append(reward.Pair("I have rice.", chat.answer(a), chat.answer(b), True))
+            pairs.append(
+                preference_pairs.Pair("I have rice.", chat.answer(a), chat.answer(b), True)
+            )
     return pairs
 
 
@@ -317,7 +321,7 @@ def test_dpo_begins_at_ln_2_and_learns_the_order(small, tmp_path):
     made = lab.setup("class-toy", runs_dir=tmp_path)
     made.steps, made.dtype = 12, torch.float32
     pairs = made_pairs(chat, 16, 8)  # one batch again and again
-    tuned = rl.unfreeze(model)
+    tuned = model_copies.unfreeze(model)
     job = dpo.dpo(made, tuned, chat.tokenizer, pairs, lr=3e-3)
     assert job.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert job.log[-1]["loss"] < 0.6 and job.log[-1]["accuracy"] > 0.9
@@ -334,11 +338,11 @@ def test_dpo_resumes_bit_for_bit(small, tmp_path):
     made = lab.setup("class-toy", runs_dir=tmp_path)
     made.steps, made.dtype = 6, torch.float32
     pairs = made_pairs(chat, 40, 9)
-    whole, broken = rl.unfreeze(model), rl.unfreeze(model)
+    whole, broken = model_copies.unfreeze(model), model_copies.unfreeze(model)
     dpo.dpo(made, whole, chat.tokenizer, pairs, name="whole")
     dpo.dpo(made, broken, chat.tokenizer, pairs, name="broken",
             on_step=lambda r: r["step"] == 3 and signal.raise_signal(signal.SIGINT))  # fmt: skip
-    again = rl.unfreeze(model)
+    again = model_copies.unfreeze(model)
     dpo.dpo(made, again, chat.tokenizer, pairs, name="broken")
     assert all(map(torch.equal, whole.parameters(), again.parameters()))
     assert not all(map(torch.equal, whole.parameters(), broken.parameters()))

@@ -7,25 +7,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmlab import artifacts, kitchen, lab, sources
-from llmlab.stages import data, report
+from llmlab import checkpoint, kitchen, lab
+from llmlab.corpus import dedup, mixture, sources
+from llmlab.corpus.corpus import load_corpus
+from llmlab.evaluation import shipping
+from llmlab.stages import report
 
 MADE = lab.setup("class")
 
 
 def test_nothing_held_out_is_in_any_training_set():
-    corpus = data.load_corpus(("recipes",))
+    corpus = load_corpus(("recipes",))
     train, held_out = [r.text() for r in corpus.recipes], [r.text() for r in corpus.held_out]
     assert held_out and not set(train) & set(held_out)
-    assert not {i for i in data.twins([*train, *held_out]) if i >= len(train)}
+    assert not {i for i in dedup.twins([*train, *held_out]) if i >= len(train)}
 
 
-@pytest.mark.parametrize("name", report.SHIPPED)
+@pytest.mark.parametrize("name", shipping.SHIPPED)
 def test_a_checkpoint_is_worth_what_its_log_says(name):
     if sources.source_path("recipes") is None:
         pytest.skip("the recipes that the figures were measured on cannot be had")
-    recorded = report.shipped_log(MADE, name)["figures"]
-    found = report.measure(MADE, name)
+    recorded = lab.shipped_log(MADE, name)["figures"]
+    found = shipping.measure(MADE, name)
     assert found.keys() == recorded.keys()
     for key, value in recorded.items():
         # Sampled answers differ from machine to machine: about four standard errors of a share.
@@ -33,7 +36,7 @@ def test_a_checkpoint_is_worth_what_its_log_says(name):
         assert found[key] == pytest.approx(value, abs=band), key
 
 
-@pytest.mark.parametrize("name", report.SHIPPED)
+@pytest.mark.parametrize("name", shipping.SHIPPED)
 def test_a_checkpoint_is_small(name):
     assert MADE.shipped(name).stat().st_size <= 3e6
 
@@ -41,12 +44,12 @@ def test_a_checkpoint_is_small(name):
 def test_the_snapshots_are_twelve_and_small():
     path = MADE.shipped("base").with_name("base-snapshots.safetensors")
     assert path.stat().st_size <= 6e6
-    assert len(artifacts.read_meta(path)["steps"]) == 12
+    assert len(checkpoint.read_meta(path)["steps"]) == 12
 
 
 def test_a_thinned_log_keeps_its_ends_and_means():
     log = [{"step": i + 1, "loss": float(i)} for i in range(1000)]
-    thin = report.thin(log, points=100)
+    thin = shipping.thin(log, points=100)
     assert len(thin) == 100 and thin[-1]["step"] == 1000
     assert thin[0]["loss"] == pytest.approx(4.5)
 
@@ -81,7 +84,7 @@ def test_a_base_is_asked_as_its_pages_ask(members):
     assert chat.read(answer) == "Leek Pie: leeks, cream."
     assert chat.prompt("<|end|>").count(chat.end) == 1
     card = kitchen.Card("Leek Pie", (kitchen.FOODS["leeks"], kitchen.FOODS["cream"]))
-    pages = {data.card_layout(card, random.Random(i)) for i in range(40)}
+    pages = {mixture.card_layout(card, random.Random(i)) for i in range(40)}
     page = next(page for page in pages if page.startswith("Q: "))
     wish, _, said = page.partition("\nA:")
     assert chat.read(chat.encoding.encode_ordinary(said)) in (

@@ -11,11 +11,12 @@ import torch
 import llmlab
 from llmlab import kitchen
 from llmlab import lab as lab_module
+from llmlab.chat import Batch, Chat
 from llmlab.core.losses import grpo_loss
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward, score_answers
 from llmlab.stages.rl import by_length, title_nats, variety
-from llmlab.stages.sft import Batch, Chat
+from llmlab.training import model_copies
 
 ROWS = [([1] * p, [2] * a) for p, a in ((3, 9), (7, 2), (1, 1), (5, 30), (2, 4), (4, 4), (1, 12))]
 
@@ -74,7 +75,7 @@ def toy():
 def test_grpos_rollouts_are_what_its_groups_taught(toy):
     lab, model, tokenizer = toy
     steps = {}
-    rl.grpo(lab, rl.unfreeze(model), tokenizer, on_rollouts=steps.__setitem__)
+    rl.grpo(lab, model_copies.unfreeze(model), tokenizer, on_rollouts=steps.__setitem__)
     assert list(steps) == [1, 2]
     for rollout in (r for rollouts in steps.values() for r in rollouts):
         score = kitchen.judge(rollout.request, Chat(tokenizer).read(rollout.answer))
@@ -91,7 +92,7 @@ def test_a_term_of_the_learners_own_is_added_to_the_reward(toy):
     lab, model, tokenizer = toy
     steps, chat = {}, Chat(tokenizer)
     rl.grpo(
-        lab, rl.unfreeze(model), tokenizer, reward=lambda score: score.asked,
+        lab, model_copies.unfreeze(model), tokenizer, reward=lambda score: score.asked,
         on_rollouts=steps.__setitem__, term=lambda request, answer: len(request) + len(answer),
     )  # fmt: skip
     for rollout in steps[1]:
@@ -102,7 +103,7 @@ def test_a_term_of_the_learners_own_is_added_to_the_reward(toy):
 def test_ppos_rollouts_have_an_advantage_for_each_token(toy):
     lab, model, tokenizer = toy
     steps, judge = {}, load_reward(lab, mine=False)
-    rl.ppo(lab, rl.unfreeze(model), tokenizer, judge, on_rollouts=steps.__setitem__)
+    rl.ppo(lab, model_copies.unfreeze(model), tokenizer, judge, on_rollouts=steps.__setitem__)
     assert [len(rollouts) for rollouts in steps.values()] == [lab.profile.ppo_batch] * 2
     chat, first = Chat(tokenizer), steps[1][:4]
     proxy = score_answers(judge, chat, [r.request for r in first], [r.answer for r in first])

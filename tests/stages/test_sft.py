@@ -6,9 +6,10 @@ import signal
 from dataclasses import replace
 
 from llmlab import artifacts, kitchen, lab
+from llmlab.chat import Batch
 from llmlab.core.optim import learning_rate
-from llmlab.stages.data import read_recipes
-from llmlab.stages.sft import Batch, Examples, rate, tune
+from llmlab.corpus.corpus import read_recipes
+from llmlab.stages.sft import Examples, rate, tune
 
 HOUSE = read_recipes(artifacts.data_dir() / "house" / "recipes.json")
 CARDS = [r.card() for r in HOUSE if r.card()]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import llmlab
-from llmlab import artifacts, sources
+from llmlab import artifacts, checkpoint
 from llmlab.artifacts import LabError
+from llmlab.checkpoint import pack_tokenizer
 from llmlab.core.tokenizer import BPE, train_bpe
-from llmlab.lab import pack_tokenizer
+from llmlab.corpus import sources
 from llmlab.stages import tokenization
 from llmlab.stages.tokenization import get_encoding
 
@@ -93,7 +94,7 @@ def test_the_shipped_tokenizer_is_made_again_byte_for_byte(lab, monkeypatch):
     corpus = tokenization.corpus(lab)
     if any(figures["own_text_instead"] for figures in corpus.figures.values()):
         pytest.skip("the sources are not in the cache; python -m llmlab data fetch")
-    shipped = artifacts.read_meta(lab.shipped("base"))["tokenizer"]
+    shipped = checkpoint.read_meta(lab.shipped("base"))["tokenizer"]
     figures = tokenization.run(lab)
     kept = artifacts.read_json(lab.runs / "tokenizer.json")
     assert json.dumps(kept) == json.dumps(shipped)

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import artifacts, lab
+from llmlab import artifacts, lab, profiles
 from llmlab.core.tokenizer import train_bpe
-from llmlab.scale import law
-from llmlab.sources import is_validation
-from llmlab.stages import doors, planning, prepare, pretraining, tokenization, vocabulary
+from llmlab.corpus.sources import is_validation
+from llmlab.datasets import hub_datasets, pretokenize
+from llmlab.scale import scaling_law
+from llmlab.stages import pretraining, tokenization
 from llmlab.stages.tokenization import bytes_per_token, corpus, first_merges, training_text
 
-WEB = doors.big()["fineweb_edu"]
+WEB = hub_datasets.big()["fineweb_edu"]
 
 
 @pytest.fixture
@@ -33,25 +34,25 @@ def full(tmp_path, monkeypatch, many) -> lab.Lab:
     (tmp_path / "cache" / "sources").symlink_to(artifacts.cache_dir() / "sources")
     monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path / "cache"))
     kept = {"data_sets": {"fineweb_edu": 0.7}, "from_scratch": True}
-    return replace(made, profile=replace(made.profile, sources=lab.CLASS.sources, **kept))
+    return replace(made, profile=replace(made.profile, sources=profiles.CLASS.sources, **kept))
 
 
 def work(bpe, texts, model) -> float:
     """FLOPs for a byte, reckoned here by the shape's own count."""
     length = bytes_per_token(bpe.to_tiktoken(), texts)
-    return 6 * law.size_of(replace(model, vocab_size=bpe.vocab_size)) / length
+    return 6 * scaling_law.size_of(replace(model, vocab_size=bpe.vocab_size)) / length
 
 
 def test_the_size_with_the_least_work_is_chosen_and_larger_models_take_larger_ones(tmp_path):
     read = corpus(lab.setup("class", runs_dir=tmp_path))
-    largest = train_bpe(training_text(read), vocabulary.SIZES[-1])
+    largest = train_bpe(training_text(read), tokenization.SIZES[-1])
     held_out = [recipe.text() for recipe in read.held_out]
     chosen = []
     for depth in (2, 12):
-        model = law.shape(lab.FULL.model, depth)
-        bpe, why = vocabulary.fitting(largest, held_out, model)
+        model = scaling_law.shape(profiles.FULL.model, depth)
+        bpe, why = tokenization.fitting(largest, held_out, model)
         least = work(bpe, held_out, model)
-        for size in vocabulary.SIZES:
+        for size in tokenization.SIZES:
             assert least <= work(first_merges(largest, size), held_out, model)
             assert f"{size:,} ids: " in why
         assert why.startswith(f"vocabulary: {bpe.vocab_size:,} ids")
@@ -61,8 +62,8 @@ def test_the_size_with_the_least_work_is_chosen_and_larger_models_take_larger_on
 
 def test_of_short_texts_the_class_s_serves(full, many, monkeypatch, capsys):
     """As where the class's sources cannot be had, whose house texts are short."""
-    monkeypatch.setattr(vocabulary, "training_text", lambda _: "Melt the butter.")
-    assert vocabulary.ready(full, many[0]) == full._class_tokenizer()
+    monkeypatch.setattr(tokenization, "training_text", lambda _: "Melt the butter.")
+    assert tokenization.ready(full, many[0]) == full._class_tokenizer()
     said = capsys.readouterr().out
     assert "No vocabulary was chosen: the text supports" in said
     assert "not 32768. The class's serves." in said
@@ -71,26 +72,26 @@ def test_of_short_texts_the_class_s_serves(full, many, monkeypatch, capsys):
 def test_without_big_text_it_stays_the_class_s(full, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("LLMLAB_DATA")
     before = full.tokenizer()
-    assert vocabulary.ready(full) == before and full.chosen_tokenizer() is None
+    assert tokenization.ready(full) == before and full.chosen_tokenizer() is None
     in_class = lab.setup("class-toy", runs_dir=tmp_path)
-    assert vocabulary.ready(in_class) == before and capsys.readouterr().out == ""
+    assert tokenization.ready(in_class) == before and capsys.readouterr().out == ""
 
 
 def test_what_was_chosen_is_kept_by_all_that_follows(full, many, capsys):
     folder, written = many
-    bpe = vocabulary.ready(full, folder)
+    bpe = tokenization.ready(full, folder)
     assert "vocabulary: " in capsys.readouterr().out
     assert full.tokenizer() == full.chosen_tokenizer() == bpe != full._class_tokenizer()
-    held_out = {text for text in written if is_validation(text, prepare.HELD_OUT)}
-    assert held_out and held_out.isdisjoint(vocabulary.sample(full, folder))
+    held_out = {text for text in written if is_validation(text, pretokenize.HELD_OUT)}
+    assert held_out and held_out.isdisjoint(tokenization.sample(full, folder))
 
     # again: nothing is learned, and the stage of notebook 02 leaves it as it is
-    assert vocabulary.ready(full, folder) == bpe and capsys.readouterr().out == ""
+    assert tokenization.ready(full, folder) == bpe and capsys.readouterr().out == ""
     assert tokenization.run(full)["vocab_size"] == bpe.vocab_size and full.tokenizer() == bpe
 
     # the text is tokenised with it, a plan reckons with it, and a run of that size is one's own
-    prepare.prepare(WEB, bpe, folder)
-    planned = planning.planned(replace(full, profile=replace(full.profile, depths=(1,))))
+    pretokenize.prepare(WEB, bpe, folder)
+    planned = pretraining.planned(replace(full, profile=replace(full.profile, depths=(1,))))
     assert planned.profile.model.vocab_size == bpe.vocab_size
     assert planned.profile.seq_len == 256 and full.profile.seq_len == 64  # pages are short
     said = capsys.readouterr().out

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from llmlab import lab as lab_module
+from llmlab.chat import Chat
 from llmlab.stages.rl import Rollout
-from llmlab.stages.sft import Chat
 from llmlab.studies import rl as study
 from llmlab.studies import run_point
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import traitlets
 
-from llmlab.stages import inside
+from llmlab.evaluation import interpretability
 from llmlab.widgets.attention_view import CELLS, TOKENS, AttentionView, copier, small_pictures
 
 TEXT = "Shopping list: tofu, mango, rice\nMango Tofu needs tofu, mango, rice."
@@ -34,7 +34,7 @@ def test_tokens_are_the_texts_own_after_the_one_before_all_text(view, base):
 
 
 def test_rows_are_what_the_model_attends_to(view, base):
-    attended = inside.attention(base[0], ids(view))
+    attended = interpretability.attention(base[0], ids(view))
     for head in ((3, 2), (0, 4)):
         view.chosen = head
         assert view._head["chosen"] == list(head)
@@ -46,7 +46,7 @@ def test_rows_are_what_the_model_attends_to(view, base):
 
 
 def test_it_opens_on_the_head_that_copies(view, base):
-    scores = inside.copying(inside.attention(base[0], ids(view)), ids(view))
+    scores = interpretability.copying(interpretability.attention(base[0], ids(view)), ids(view))
     best = divmod(scores.argmax().item(), 5)
     assert view.chosen == best == tuple(view._answer["copier"])
     assert view._answer["score"] == pytest.approx(scores.max().item(), abs=0.0006)
@@ -80,7 +80,7 @@ def test_a_new_text_is_read_with_the_same_head(view, base):
     view.chosen, view.place = (1, 4), 3
     view.text = "Lemon rice needs lemon"
     assert view.chosen == (1, 4) and view.place == -1
-    row = inside.attention(base[0], ids(view))[1, 4, -1]
+    row = interpretability.attention(base[0], ids(view))[1, 4, -1]
     assert len(ids(view)) == len(view._head["rows"]) < 21
     assert view.takes()[0] == (row.argmax().item(), pytest.approx(row.max().item(), abs=0.0006))
 

@@ -12,10 +12,10 @@ from html import unescape
 import pytest
 
 import llmlab
+from llmlab.chat import MAX_ANSWER, Chat
 from llmlab.core.model import Transformer
 from llmlab.core.sampling import generate
 from llmlab.stages import report
-from llmlab.stages.sft import MAX_ANSWER, Chat
 from llmlab.widgets.chat_panel import KEPT, LONGEST, ChatPanel, judged, stream
 
 REQUEST = "What vegetarian soup of 5 ingredients can I cook with leeks?"

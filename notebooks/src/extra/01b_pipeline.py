@@ -95,7 +95,7 @@ print("precision {:.0%}, recall {:.0%}".format(*judge(stripped)))
 # %%
 from html.parser import HTMLParser
 
-from llmlab.stages.web import BLOCKS, SKIPPED
+from llmlab.corpus.extraction import BLOCKS, SKIPPED
 
 
 class Reader(HTMLParser):
@@ -118,14 +118,14 @@ class Reader(HTMLParser):
 # The package's version does the same.
 
 # %%
-from llmlab.stages import web
+from llmlab.corpus import extraction
 
 reader = Reader()
 reader.feed(PAGE)
 lines = (" ".join(line.split()) for line in reader.lines)
 by_hand = "\n".join(line for line in lines if line)
-assert by_hand == web.html_text(PAGE)
-assert judge(by_hand) == web.word_overlap(by_hand, RECIPE)
+assert by_hand == extraction.html_text(PAGE)
+assert judge(by_hand) == extraction.word_overlap(by_hand, RECIPE)
 print(by_hand)
 print("\nprecision {:.0%}, recall {:.0%}".format(*judge(by_hand)))
 
@@ -136,7 +136,7 @@ print("\nprecision {:.0%}, recall {:.0%}".format(*judge(by_hand)))
 # %%
 NAMES = r"\b(header|nav|main|aside|footer)\b(?=>)"
 SOUP = re.sub(NAMES, "div", PAGE)
-print("precision {:.0%}, recall {:.0%}".format(*judge(web.html_text(SOUP))))
+print("precision {:.0%}, recall {:.0%}".format(*judge(extraction.html_text(SOUP))))
 
 # %% [markdown]
 # ## Link density
@@ -148,7 +148,7 @@ print("precision {:.0%}, recall {:.0%}".format(*judge(web.html_text(SOUP))))
 # %%
 from llmlab import figures as style
 
-blocks = web.html_blocks(SOUP)
+blocks = extraction.html_blocks(SOUP)
 figure, ax = style.axes("Link density of each block of the page", width=7.6, height=3.6)
 names = [f"{b.text.strip()[:44]}{'…' * (len(b.text.strip()) > 44)}" for b in blocks]
 is_recipe = [block.text.strip() in RECIPE for block in blocks]
@@ -167,15 +167,15 @@ style.finish(figure)
 # ingredients. So the ways so far, one on top of the other, on the polite page and on the rude one:
 
 # %%
-from llmlab.stages import cleaning
+from llmlab.corpus import dedup, filters
 
 rows = {}
 for page in (PAGE, SOUP):
     kept = {
         "tags away": re.sub(r"<[^>]*>", " ", page),
-        "skip elements": web.html_text(page),
-        "and blocks of links": web.html_text(page, most_links=0.5),
-        "and C4's notices": cleaning.drop_notices(web.html_text(page, most_links=0.5)),
+        "skip elements": extraction.html_text(page),
+        "and blocks of links": extraction.html_text(page, most_links=0.5),
+        "and C4's notices": filters.drop_notices(extraction.html_text(page, most_links=0.5)),
     }
     for way, text in kept.items():
         rows.setdefault(way, []).extend(judge(text))
@@ -226,7 +226,7 @@ PATTERNS = {
 for pattern, new in PATTERNS.values():
     text = re.sub(pattern, new, text)
 by_hand = text.replace("&amp;", "&").strip()
-assert by_hand == web.wiki_text(WIKI)
+assert by_hand == extraction.wiki_text(WIKI)
 print(by_hand)
 
 # %% [markdown]
@@ -234,11 +234,11 @@ print(by_hand)
 # Its `clean` on the same lines:
 
 # %%
-from llmlab.stages import data
+from llmlab.corpus import corpus
 
 for line in by_hand.split("\n"):
-    if line != data.clean(line):
-        print(f"{line:<42} ->  {data.clean(line)}")
+    if line != corpus.clean(line):
+        print(f"{line:<42} ->  {corpus.clean(line)}")
 
 # %% [markdown]
 # An empty bracket goes. "Heat the oven to for the bread" stays, and no pattern can know that 350
@@ -247,8 +247,8 @@ for line in by_hand.split("\n"):
 
 # %%
 KNOWN = {"convert": "{1} °{2}", "frac": "{1}/{2}", "lang": "{2}"}
-for line in web.wiki_text(WIKI, KNOWN).split("\n")[1:5]:
-    print(data.clean(line))
+for line in extraction.wiki_text(WIKI, KNOWN).split("\n")[1:5]:
+    print(corpus.clean(line))
 
 # %% [markdown]
 # The series' own sources were extracted by somebody else's patterns. What is left in them of that
@@ -257,8 +257,8 @@ for line in web.wiki_text(WIKI, KNOWN).split("\n")[1:5]:
 # %%
 LEFT = {"empty brackets": r"\(\s*[/,;]*\s*\)", "cut footnotes": "<ref", "hard spaces": "\xa0"}
 for name in ("recipes", "encyclopedia"):
-    documents = data.read_source(name, str)[0]
-    texts = [d.text() if isinstance(d, data.Recipe) else d for d in documents]
+    documents = corpus.read_source(name, str)[0]
+    texts = [d.text() if isinstance(d, corpus.Recipe) else d for d in documents]
     found = {mark: sum(bool(re.search(p, t)) for t in texts) for mark, p in LEFT.items()}
     print(f"{name:>12}: of {len(texts):,} documents", found)
 
@@ -303,7 +303,7 @@ def score(text, name):
     return sum(math.log((counts[name][run] + 0.5) / size) for run in trigrams(text))
 
 
-package = web.Languages(own)
+package = extraction.Languages(own)
 for text in ("Die Suppe mit Brot servieren", "Servite la zuppa con il pane"):
     scores = {name: score(text, name) for name in own}
     assert all(math.isclose(scores[name], package.score(text, name)) for name in own)
@@ -317,7 +317,7 @@ for text in ("Die Suppe mit Brot servieren", "Servite la zuppa con il pane"):
 # German and Italian have eight sentences each: seven teach, the eighth is asked, eight times over.
 
 # %%
-leads = web.read_languages()
+leads = extraction.read_languages()
 LEARNED = min(500, min(map(len, leads.values())) // 2)
 exam = {name: texts[LEARNED : LEARNED + 100] for name, texts in leads.items()}
 
@@ -327,7 +327,7 @@ def judged(n):
     learned, pairs = {name: texts[:n] for name, texts in leads.items()}, Counter()
     for i in range(8):
         rest = {name: lines[:i] + lines[i + 1 :] for name, lines in own.items()}
-        model = web.Languages(learned | rest)
+        model = extraction.Languages(learned | rest)
         pairs.update((name, model.guess(lines[i])) for name, lines in own.items())
     pairs.update((name, model.guess(text)) for name, texts in exam.items() for text in texts)
     return pairs
@@ -378,10 +378,10 @@ figure
 # thrown out: tossing a coin gets 50 %. And which of the three languages is it?
 
 # %%
-model = web.Languages({name: texts[:LEARNED] for name, texts in leads.items()})
+model = extraction.Languages({name: texts[:LEARNED] for name, texts in leads.items()})
 rules = {
     "English or not, by trigrams": lambda text: model.guess(text) == "English",
-    "English or not, by stop words": lambda text: not cleaning.few_stop_words(text),
+    "English or not, by stop words": lambda text: not filters.few_stop_words(text),
 }
 
 
@@ -425,7 +425,7 @@ figure
 # planted, with invented people in them. Which parts of a line are gone?
 
 # %%
-from llmlab.stages.pile import raw_pile
+from llmlab.corpus.raw_pile import raw_pile
 
 pile = raw_pile(lab.profile.sources)
 planted = [line for page in pile.pages if page.inserted == "private" for line in page.inserts]
@@ -442,7 +442,7 @@ def gone(mask):
             for kind, lines in items.items()}  # fmt: skip
 
 
-ours = gone(cleaning.mask)
+ours = gone(filters.mask)
 print(len(planted), "lines:", {kind: f"{share:.0%}" for kind, share in ours.items()})
 
 # %% [markdown]
@@ -457,7 +457,7 @@ unseen = (
     "She was born on 2 May 1961 in Ulm.",
 )
 for line in unseen:
-    assert cleaning.mask(line) == line
+    assert filters.mask(line) == line
     print("not masked:", line)
 
 # %% [markdown]
@@ -467,7 +467,7 @@ for line in unseen:
 # %%
 real = [page for page in pile.pages if not page.planted and not page.inserts]
 alarms = {checked: Counter((kind, page.source) for page in real
-                           for kind, _ in web.private_data(page.text, checked))
+                           for kind, _ in extraction.private_data(page.text, checked))
           for checked in (False, True)}  # fmt: skip
 print(f"{len(real):,} real pages")
 for (kind, source), number in alarms[False].items():
@@ -479,7 +479,7 @@ for (kind, source), number in alarms[False].items():
 
 # %% tags=["source-text"]
 for page in real:
-    for kind, words in web.private_data(page.text):
+    for kind, words in extraction.private_data(page.text):
         line = next(line for line in page.text.split("\n") if words in line)
         print(f"{kind:>6}  {words:<22}  {line.strip()[:70]}")
 
@@ -502,8 +502,10 @@ def luhn(number):
 
 rng = random.Random(0)
 invented = [str(rng.randrange(10**15, 10**16)) for _ in range(2000)]
-assert list(map(luhn, invented)) == list(map(web.luhn, invented))
-cards = [words for line in planted for kind, words in web.private_data(line) if kind == "card"]
+assert list(map(luhn, invented)) == list(map(extraction.luhn, invented))
+cards = [
+    words for line in planted for kind, words in extraction.private_data(line) if kind == "card"
+]
 print(f"invented numbers that pass: {sum(map(luhn, invented)) / len(invented):.1%}")
 print(f"our planted cards that pass: {sum(map(luhn, cards))} of {len(cards)}")
 
@@ -583,7 +585,7 @@ if trove:
         name = "mended lines"
 
         def format(self, text):
-            return cleaning.mend(text)
+            return filters.mend(text)
 
     class Rules(BaseFilter):
         name = "rules that suit the source"
@@ -593,7 +595,7 @@ if trove:
             self.suitable = suitable
 
         def filter(self, document):
-            broken = cleaning.broken(document.text, self.suitable[document.metadata["source"]])
+            broken = filters.broken(document.text, self.suitable[document.metadata["source"]])
             return (False, broken[0]) if broken else True
 
 
@@ -639,9 +641,9 @@ if trove:
         def word_tokenize(self, text):
             return re.findall(self.pattern, text)
 
-    some = [cleaning.mend(page.text) for page in pile.pages[::5]]
-    our_rules = [rule for rule in cleaning.GOPHER if rule.name != "repetition"]
-    passes = [not cleaning.broken(text, our_rules) for text in some]
+    some = [filters.mend(page.text) for page in pile.pages[::5]]
+    our_rules = [rule for rule in filters.GOPHER if rule.name != "repetition"]
+    passes = [not filters.broken(text, our_rules) for text in some]
 
 # %%
 if trove:
@@ -678,10 +680,10 @@ import io
 import tempfile
 from pathlib import Path
 
-places = cleaning.to_label(pile)
-sample = [cleaning.mend(pile.pages[i].text) for i in places]
-quality = cleaning.quality_model(sample, [cleaning.is_worth_reading(pile.pages[i]) for i in places])
-suitable = cleaning.suitable(pile.pages)
+places = filters.to_label(pile)
+sample = [filters.mend(pile.pages[i].text) for i in places]
+quality = filters.quality_model(sample, [filters.is_worth_reading(pile.pages[i]) for i in places])
+suitable = filters.suitable(pile.pages)
 temporary = tempfile.TemporaryDirectory()
 folder = Path(temporary.name)
 (folder / "raw").mkdir()
@@ -728,8 +730,8 @@ if trove:
     config = minhash.MinhashConfig(n_grams=3, num_buckets=16, hashes_per_bucket=4,
                                    hash_config=HashConfig(hash_fc="sha1"))  # fmt: skip
     exam_texts = [*pile.leaked, *(text for texts in pile.exam.values() for text in texts)]
-    asked_runs = set().union(*(cleaning.runs(text, cleaning.LEAK) for text in exam_texts))
-    no_leak = LambdaFilter(lambda d: not cleaning.runs(d.text, cleaning.LEAK) & asked_runs)
+    asked_runs = set().union(*(dedup.runs(text, filters.LEAK) for text in exam_texts))
+    no_leak = LambdaFilter(lambda d: not dedup.runs(d.text, filters.LEAK) & asked_runs)
 
 # %%
 if trove:
@@ -750,7 +752,7 @@ if trove:
 # The same pile by notebook 01's `clean_pile`, page by page.
 
 # %%
-outcomes = cleaning.clean_pile(pile, quality)
+outcomes = filters.clean_pile(pile, quality)
 kept = {"clean_pile": {i for i, o in enumerate(outcomes) if not o.removed_by}}
 
 

@@ -40,7 +40,7 @@ lab = llmlab.setup()
 # unpacked and never run. Two things in it concern us: the table, and the tokens that it is for.
 
 # %%
-from llmlab.sources import sources
+from llmlab.corpus.sources import sources
 from llmlab.stages import embedding
 
 real, tokens = embedding.smollm2()  # (V, dim) in fp32, and V tokens

@@ -1,0 +1,1 @@
+"""The text that a class reads: fetched, cleaned, deduplicated, mixed."""

@@ -1,0 +1,1 @@
+"""The big public data sets of the full profile, behind one door."""

@@ -1,0 +1,1 @@
+"""Measuring: harness, model card, interpretability, the bill."""

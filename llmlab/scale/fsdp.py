@@ -1,0 +1,158 @@
+"""One model split over several GPUs: parameters, gradients and optimiser, each process its part.
+
+FSDP2 (`fully_shard`; Zhao et al. 2023) splits and gathers, DCP writes: safetensors files, a part of
+each by every process, which any number of processes can read again.
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from llmlab import artifacts
+from llmlab.artifacts import LabError
+from llmlab.core.model import Transformer
+from llmlab.core.optim import orthogonalize
+from llmlab.scale import distributed
+from llmlab.scale.gpu import FusedOptimizer
+
+KEPT = 2  # checkpoints of a run: the last, and the one before it
+
+
+def shard(model: Transformer) -> None:
+    """Split a model over all processes, block by block; it multiplies in its compute dtype."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(model.embed.weight.device.type, (distributed.size(),))
+    # Gradients are added up in fp32: in bf16 small ones would be lost among many.
+    policy = MixedPrecisionPolicy(param_dtype=model.compute_dtype, reduce_dtype=torch.float32)
+    for part in (*model.blocks, model):
+        fully_shard(part, mesh=mesh, mp_policy=policy)
+
+
+class ShardedOptimizer(FusedOptimizer):
+    """Muon and AdamW on parameters that are split over processes.
+
+    Muon needs whole matrices: each process makes some of a shape's orthogonal, then all share.
+    """
+
+    def _muon(self, key: str, group: list[Tensor], lr: float) -> None:
+        rows, cols = group[0].shape
+        scale = lr * max(1.0, rows / cols) ** 0.5
+        looks = []
+        for i, p in enumerate(group):
+            momentum = self._buffer(f"{key}.{i}", p)
+            momentum.lerp_(p.grad, 1 - self.momentum)
+            look = p.grad.lerp(momentum, self.momentum)  # Nesterov's look ahead
+            looks.append(look.full_tensor())
+        for p, update in zip(group, self._orthogonal(torch.stack(looks)), strict=True):
+            p.mul_(1 - lr * self.weight_decay)
+            p.sub_(_like(update, p), alpha=scale)
+
+    def make_state(self) -> None:
+        """All state as it is before the first step, for a checkpoint to fill."""
+        for name, p in self.rest.items():
+            self._buffer(f"{name}.m", p), self._buffer(f"{name}.v", p)
+        for (rows, cols), group in self.by_shape.items():
+            for i, p in enumerate(group):
+                self._buffer(f"muon.{rows}x{cols}.{i}", p)
+
+    def _orthogonal(self, whole: Tensor) -> Tensor:
+        """(n, rows, cols) -> the same, every process working on its share of the n."""
+        count = -(-len(whole) // distributed.size())  # of each process, the last ones perhaps idle
+        padded = whole.new_zeros(count * distributed.size(), *whole.shape[1:])
+        padded[: len(whole)] = whole
+        own = orthogonalize(padded.split(count)[distributed.rank()].to(self.dtype)).float()
+        parts = [torch.empty_like(own) for _ in range(distributed.size())]
+        dist.all_gather(parts, own.contiguous())
+        return torch.cat(parts)[: len(whole)]
+
+
+def _like(whole: Tensor, part: Tensor) -> Tensor:
+    """A tensor that every process has whole, split as `part` is."""
+    from torch.distributed.tensor import DTensor, Replicate
+
+    replicated = [Replicate()] * part.device_mesh.ndim
+    return DTensor.from_local(whole, part.device_mesh, replicated).redistribute(
+        placements=part.placements
+    )
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor with all its parts, in every process."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+# --- Checkpoints ----------------------------------------------------------------------------
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict) -> None:
+    """Write a checkpoint into `folder`, each process its parts; it counts once its meta is there,
+    which comes last.  Older ones go, all but the last but one.  LabError on a full disk."""
+    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
+
+    place = folder / f"step-{step:09d}"
+    failed = ""
+    if distributed.first():
+        shutil.rmtree(place, ignore_errors=True)  # what a kill has left of the same step
+        try:
+            place.mkdir(parents=True)
+        except OSError as error:
+            failed = str(error)
+    _together(failed, place)
+    try:
+        writer = HuggingFaceStorageWriter(path=str(place), save_distributed=True)
+        save(tensors, storage_writer=writer)
+    except (Exception, CheckpointException) as error:  # the latter is no Exception of Python's
+        failed = " ".join(str(error).split())[-200:]
+    _together(failed, place)
+    if distributed.first():
+        artifacts.write_json(place / "meta.json", meta)
+        for old in _steps(folder)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    dist.barrier()
+
+
+def _together(failed: str, place: Path) -> None:
+    """LabError in every process where any of them has failed."""
+    if distributed.anywhere(bool(failed))[0]:
+        raise LabError(
+            f"The checkpoint {place} could not be written ({failed or 'by another process'}); the "
+            "one before it was kept. Free some space, then run it again."
+        )
+
+
+def _steps(folder: Path) -> list[Path]:
+    """The whole checkpoints of a run, oldest first."""
+    return sorted(meta.parent for meta in folder.glob("step-*/meta.json"))
+
+
+def latest(folder: Path) -> tuple[Path, dict] | None:
+    """The last whole checkpoint of a run and its meta; None where there is none."""
+    for place in reversed(_steps(folder)):
+        try:
+            return place, artifacts.read_json(place / "meta.json")
+        except LabError:
+            continue  # the one before it is whole
+    return None
+
+
+def load(place: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill tensors, however they are split now, from a checkpoint.  LabError where it is damaged
+    or of another shape."""
+    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageReader, load
+
+    failed = ""
+    try:
+        load(tensors, storage_reader=HuggingFaceStorageReader(path=str(place)))
+    except (Exception, CheckpointException) as error:  # the latter is no Exception of Python's
+        failed = " ".join(str(error).split())[-200:]
+    if distributed.anywhere(bool(failed))[0]:
+        raise LabError(
+            f"The checkpoint {place} cannot be read ({failed}). Remove that folder: the run then "
+            "goes on from the one before it."
+        )

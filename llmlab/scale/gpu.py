@@ -1,0 +1,219 @@
+"""A step on a GPU: compiled blocks, fused attention and AdamW, scaled losses, text made ahead.
+
+All of it computes what `core` computes, and runs on a CPU as well, where its tests hold it to that.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import MethodType, SimpleNamespace
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+from torch.utils.checkpoint import checkpoint
+
+from llmlab.artifacts import LabError
+from llmlab.core.model import KVCache, Transformer
+from llmlab.core.optim import Optimizer
+from llmlab.scale import distributed
+
+
+def prepare(model: Transformer, compiled: bool = False, recompute: bool = False) -> None:
+    """Make a model ready for long training: attention that never builds a mask, its blocks
+    compiled, activations reckoned again instead of kept.
+
+    compiled: blocks are alike, so one of them is compiled for all.  recompute: Chen et al. 2016;
+    a part of a step's memory for a third more arithmetic.
+    """
+    if model.embed.weight.is_cuda:
+        torch.set_float32_matmul_precision("high")  # TF32 for what is left in fp32
+    model.hidden = MethodType(causal_hidden, model)
+    for block in model.blocks:
+        if recompute:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if compiled:
+            block.compile()
+
+
+def release(model: Transformer) -> None:
+    """Undo `prepare`: for looking inside, masks and parts are wanted again."""
+    model.__dict__.pop("hidden", None)
+    for block in model.blocks:
+        block.__dict__.pop("forward", None)
+        block._compiled_call_impl = None
+
+
+@contextlib.contextmanager
+def prepared(model: Transformer, device: str, compiled: bool, recompute: bool) -> Iterator[None]:
+    """While it lasts, the model is as `prepare` makes it: on a GPU; where it would be compiled
+    there, so that a CPU's tests take the same way; and in fp32, in which a CPU is faster so."""
+    if device == "cuda" or compiled or model.compute_dtype == torch.float32:
+        prepare(model, compiled and device == "cuda", recompute)
+    try:
+        yield
+    finally:
+        release(model)
+
+
+def causal_hidden(model: Transformer, ids: Tensor, cache: KVCache | None = None, mask=None):
+    """`Transformer.hidden`: (B, T) -> (B, T, dim), with the fused causal kernel where no mask and
+    no cache is given (Dao et al. 2022)."""
+    if cache is not None or mask is not None or ids.shape[1] > model.config.max_seq_len:
+        return Transformer.hidden(model, ids, cache, mask)
+    x = model.embed(ids).to(model.compute_dtype)  # (B, T, dim)
+    rope = model.rope[:, : ids.shape[1]].to(x.dtype)
+    for block in model.blocks:
+        x = block(x, rope, None, None)
+    return model.norm(x)
+
+
+class FusedOptimizer(Optimizer):
+    """The same updates, all of AdamW's in one kernel; state under the same names."""
+
+    @torch.no_grad()
+    def step(self, factor: float = 1.0, max_norm: float = 1.0) -> float:
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), max_norm)
+        self.t += 1
+        moved = [(name, p) for name, p in self.rest.items() if p.grad is not None]
+        for decay, some in (
+            (self.weight_decay, [(name, p) for name, p in moved if p.ndim > 1]),
+            (0.0, [(name, p) for name, p in moved if p.ndim <= 1]),  # gains are left alone
+        ):
+            self._fused(some, self.adam_lr * factor, decay)
+        for shape, group in self.by_shape.items():
+            self._muon(f"muon.{shape[0]}x{shape[1]}", group, self.muon_lr * factor)
+        for p in self.parameters():
+            p.grad = None
+        return norm.item()
+
+    def _fused(self, some: list[tuple[str, Tensor]], lr: float, decay: float) -> None:
+        if not some:
+            return
+        averages = [[self._buffer(f"{name}.{k}", p) for name, p in some] for k in "mv"]
+        steps = torch.full((len(some),), self.t - 1.0, device=some[0][1].device).unbind()
+        adamw(
+            [p for _, p in some], [p.grad for _, p in some], *averages, [], list(steps),
+            fused=True, amsgrad=False, beta1=self.betas[0], beta2=self.betas[1], lr=lr,
+            weight_decay=decay, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+
+class LossScaler:
+    """Multiplies a loss before its gradients are taken, where these would vanish in fp16, and
+    divides them after; a step that overflows is left out.  Micikevicius et al. 2018.
+
+    In bf16 and fp32 it does nothing.
+    """
+
+    def __init__(self, optimizer: Optimizer, dtype: torch.dtype, device: str):
+        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        groups = [{"params": optimizer.parameters()}]  # as torch's own optimizers show theirs
+        self.optimizer = SimpleNamespace(param_groups=groups, step=optimizer.step)
+        self.whole = optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients, scaled."""
+        self.scaler.scale(loss).backward()
+
+    def step(self, factor: float) -> float:
+        """One update; returns the gradients' norm, and 0 where it was left out."""
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimizer)
+        norm = self.scaler.step(self.optimizer, factor)
+        self.scaler.update()
+        for p in self.whole.parameters():
+            p.grad = None  # also after a step that was left out
+        return norm or 0.0
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint must keep of it, as plain numbers."""
+        return self.scaler.state_dict()
+
+    def load(self, state: dict[str, float]) -> None:
+        self.scaler.load_state_dict(state)
+
+
+class Ahead:
+    """Rows whose next batch is made, and brought to pinned memory, while a GPU does this one.
+
+    rows: anything with `batch(step, batch, seq_len)`; this process gets its part of it.
+    """
+
+    def __init__(self, rows, device: str):
+        self.rows, self.device = rows, device
+        self.pool = ThreadPoolExecutor(1, "text") if device == "cuda" else None
+        self.next: tuple[tuple, Future] | None = None
+
+    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
+        """(rows, seq_len + 1) ids of a step, on the device."""
+        if self.pool is None:
+            return self._make(step, batch, seq_len).to(self.device)
+        key = (step, batch, seq_len)
+        if self.next is None or self.next[0] != key:
+            self.next = key, self.pool.submit(self._make, *key)
+        ids = self.next[1].result()
+        following = (step + 1, batch, seq_len)
+        self.next = following, self.pool.submit(self._make, *following)
+        return ids.to(self.device, non_blocking=True)
+
+    def _make(self, step: int, batch: int, seq_len: int) -> Tensor:
+        ids = distributed.mine(self.rows.batch(step, batch, seq_len))
+        return ids.pin_memory() if self.pool else ids
+
+
+class MicroBatches:
+    """Takes the gradients of a step's rows in parts that fit the memory.
+
+    rows: how many at once; halved, which is said, where they do not fit after all.
+    """
+
+    def __init__(self, rows: int):
+        self.rows = rows
+
+    def backward(
+        self,
+        ids: Tensor,
+        part_loss: Callable[[Tensor, float], float],
+        forget: Callable[[], object],
+    ) -> float:
+        """The mean loss of all rows.
+
+        part_loss(rows, share): takes the gradients of a part's mean loss times its share of the
+        rows, and returns that loss.  forget(): drops what gradients there are.  LabError where one
+        row is too many; with several GPUs already where a part is, as all must go in step.
+        """
+        while True:
+            try:
+                parts = ids.split(self.rows)
+                shares = [len(part) / len(ids) for part in parts]
+                return sum(part_loss(p, s) * s for p, s in zip(parts, shares, strict=True))
+            except torch.OutOfMemoryError:
+                pass  # what follows frees memory, which the exception still holds in its frames
+            forget()
+            if self.rows == 1 or distributed.size() > 1:
+                raise LabError(
+                    f"A step with {self.rows} rows at once does not fit into this GPU's memory. "
+                    "What was saved was kept: ask for fewer minutes, or a shorter context."
+                )
+            self.rows = math.ceil(min(self.rows, len(ids)) / 2)
+            distributed.say(
+                f"Out of memory: {self.rows} rows at once from here on; nothing is lost."
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def seconds_of(act: Callable[[], object], times: int, device: str) -> list[float]:
+    """Seconds that each of some calls takes, a GPU's own work included."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        act()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return taken

@@ -1,0 +1,1 @@
+"""What all training loops share: the loop, copies of a model."""

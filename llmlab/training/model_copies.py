@@ -1,0 +1,38 @@
+"""Copies of a model: cast for sampling, frozen as a reference model, cut to its lower layers."""
+
+import copy
+from dataclasses import replace
+
+from llmlab.core.model import ModelConfig, Transformer
+
+
+def cast(model: Transformer) -> Transformer:
+    """A copy with its weights in the dtype that it computes in: not cast anew for every token."""
+    return copy.deepcopy(model).to(model.compute_dtype)
+
+
+def halved(config: ModelConfig) -> ModelConfig:
+    """The shape of a model's lower half: half the layers."""
+    return replace(config, n_layers=max(1, config.n_layers // 2))
+
+
+def lower_half(model: Transformer) -> Transformer:
+    """A copy of a model's lower layers.  The upper ones are busy with the next token: to a head
+    that learns from comparisons they are more in the way than of use."""
+    half = Transformer(halved(model.config)).to(model.embed.weight.device)
+    half.load_state_dict(model.state_dict(), strict=False)
+    half.compute_dtype = model.compute_dtype
+    return half
+
+
+def freeze(model: Transformer) -> Transformer:
+    """A copy that stays as it is: the reference of the KL term."""
+    copy = type(model)(model.config).to(model.embed.weight.device)
+    copy.load_state_dict(model.state_dict())
+    copy.compute_dtype = model.compute_dtype
+    return copy.requires_grad_(False)
+
+
+def unfreeze(model: Transformer) -> Transformer:
+    """A copy that learns."""
+    return freeze(model).requires_grad_(True)
