@@ -28,19 +28,25 @@ def recipe_layout(recipe: Recipe, rng: random.Random) -> str:
 
 
 def card_layout(card: kitchen.Card, rng: random.Random) -> str:
-    """A card as a line of a page on which the foods stand before they are needed again."""
-    asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
+    """A card as a line of a page on which the foods stand before they are needed again.
+
+    What a page asks for is never a held-out request.
+    """
+    asked, kind = kitchen.some_foods(card, rng), kitchen.dish_kind(card.title)
     card, few = card.asked_first(asked), kitchen.and_list(kitchen.names(asked))
-    foods, kind = ", ".join(f.name for f in card.foods), kitchen.dish_kind(card.title) or "dish"
-    return rng.choice(
-        (
-            f"Shopping list: {foods}\n{card.title} needs {foods}.\n",
+    foods = ", ".join(kitchen.names(card.foods))
+    layouts = [
+        f"Shopping list: {foods}\n{card.title} needs {foods}.\n",
+        f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n",
+    ]
+    if not kitchen.Request(asked).held_out:
+        layouts += [
             f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n",
-            f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n",
             f"In the kitchen: {few}.\n{card.title}: {foods}.\n",
-            f"Wanted: a {kind}.\n{card.title}: {foods}.\n",
-        )
-    )
+        ]
+    if not kitchen.Request(kind=kind).held_out:
+        layouts.append(f"Wanted: a {kind or 'dish'}.\n{card.title}: {foods}.\n")
+    return rng.choice(layouts)
 
 
 @dataclass(frozen=True)
