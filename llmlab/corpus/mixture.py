@@ -9,6 +9,7 @@ from torch import Tensor
 from llmlab import kitchen
 from llmlab.artifacts import LabError
 from llmlab.corpus.corpus import END, Corpus, Recipe
+from llmlab.kitchen import Request
 
 
 def recipe_layout(recipe: Recipe, rng: random.Random) -> str:
@@ -27,26 +28,24 @@ def recipe_layout(recipe: Recipe, rng: random.Random) -> str:
     )
 
 
-def card_layout(card: kitchen.Card, rng: random.Random) -> str:
+def card_layout(card: kitchen.Card, rng: random.Random, held_out: bool = False) -> str:
     """A card as a line of a page on which the foods stand before they are needed again.
 
-    What a page asks for is never a held-out request.
+    held_out: whether a page may ask for what belongs to the exam; no text of a training may.
     """
     asked, kind = kitchen.some_foods(card, rng), kitchen.dish_kind(card.title)
     card, few = card.asked_first(asked), kitchen.and_list(kitchen.names(asked))
-    foods = ", ".join(kitchen.names(card.foods))
-    layouts = [
-        f"Shopping list: {foods}\n{card.title} needs {foods}.\n",
-        f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n",
-    ]
-    if not kitchen.Request(asked).held_out:
-        layouts += [
-            f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n",
-            f"In the kitchen: {few}.\n{card.title}: {foods}.\n",
-        ]
-    if not kitchen.Request(kind=kind).held_out:
-        layouts.append(f"Wanted: a {kind or 'dish'}.\n{card.title}: {foods}.\n")
-    return rng.choice(layouts)
+    foods, some, dish = ", ".join(kitchen.names(card.foods)), Request(asked), Request(kind=kind)
+    layouts = (  # and what each asks for
+        (f"Shopping list: {foods}\n{card.title} needs {foods}.\n", None),
+        (f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n", some),
+        (f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n", None),
+        (f"In the kitchen: {few}.\n{card.title}: {foods}.\n", some),
+        (f"Wanted: a {kind or 'dish'}.\n{card.title}: {foods}.\n", dish),
+    )
+    return rng.choice(
+        [t for t, request in layouts if held_out or not (request and request.held_out)]
+    )
 
 
 @dataclass(frozen=True)
