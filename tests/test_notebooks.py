@@ -14,7 +14,7 @@ import pytest
 
 from llmlab.artifacts import LabError
 from llmlab.classroom import exercises
-from llmlab.classroom.student import BEGIN, END, clear_solutions
+from llmlab.classroom.student_edition import BEGIN, END, clear_solutions
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.py"))

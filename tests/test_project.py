@@ -184,8 +184,8 @@ def test_import_is_light():
 
 
 ROOMS = (
-    "classroom", "core", "corpus", "datasets", "evaluation", "hub", "scale", "stages", "studies",
-    "training", "widgets",
+    "classroom", "classroom.checks", "core", "corpus", "datasets", "evaluation", "hub", "scale",
+    "stages", "studies", "training", "widgets",
 )  # fmt: skip
 OWN_EXTRA = {
     "llmlab.__main__",

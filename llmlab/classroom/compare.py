@@ -3,12 +3,13 @@
 `what` names the thing in the sentence: "the answer", "the merged list", "the loss".
 """
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from llmlab.classroom.exercises import Wrong, kind
+from llmlab.classroom.exercises import Wrong, call, kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +100,60 @@ def _is_close(answer: object, other: object) -> bool:
     except Wrong:
         return False
     return True
+
+
+def known(value: object, mistakes: Mapping[str, object]) -> None:
+    """Wrong with the sentence of the mistake that gives this value."""
+    for sentence, wrong in mistakes.items():
+        if type(value) is type(wrong) and value == wrong:
+            raise Wrong(sentence)
+
+
+def watched(function: Callable, *args):
+    """What the learner's function gives back; Wrong when it changes what it was given."""
+    seen = []
+
+    def keeping(*fresh):
+        seen.append(fresh)
+        return function(*fresh)
+
+    result = call(keeping if callable(function) else function, *args)
+    if seen[0] != args:
+        raise Wrong("Your function changes what it was given. Work on a copy, or build anew.")
+    return result
+
+
+def ask(answer: object, *args) -> object:
+    """What the learner's function gives back; Wrong where it changes what it was given."""
+    return call(_watched(answer) if callable(answer) else answer, *args)
+
+
+def _watched(function: Callable) -> Callable:
+    def watched(*args):
+        before = copy.deepcopy(args)
+        result = function(*args)
+        if any(_is_tensor(a) and not a.equal(b) for a, b in zip(args, before, strict=True)):
+            raise Wrong(
+                "The function changes a tensor that it was given, and whoever calls it still needs "
+                "that. Work on one of your own."
+            )
+        return result
+
+    return watched
+
+
+def told(value: float, right: float, mistakes: dict[str, float], near: float = 1e-6) -> None:
+    """Wrong with the sentence of the mistake that gives this number, or that it is too large."""
+
+    def is_(other: float) -> bool:
+        return abs(value - other) <= near * max(1.0, abs(other))
+
+    if is_(right):
+        return
+    for sentence, wrong in mistakes.items():
+        if is_(wrong):
+            raise Wrong(sentence)
+    raise Wrong(f"The number is too {'large' if value > right else 'small'}.")
 
 
 # --- Types and shapes -----------------------------------------------------------------------

@@ -4,8 +4,8 @@ A check is a function of the learner's answer, a value or a function, that raise
 sentence when the answer is wrong.  It calls the learner's function through `call`, which hands
 over fresh copies of the arguments, so that a function that changes its inputs fools nobody.
 
-A function that never ends is stopped after the exercise's limit in seconds (`limit.py`).  What it
-prints is held back, so that the verdict is the last line, and shown above that: its beginning.
+A function that never ends is stopped after the exercise's limit in seconds (`time_limit`).  What
+it prints is held back, so that the verdict is the last line, and shown above that: its beginning.
 
 With `LLMLAB_STRICT=1`, as in our own tests, all but a right answer raises AssertionError, and
 nothing is noted (`progress.py`).
@@ -26,7 +26,7 @@ from types import TracebackType
 
 from llmlab.artifacts import PACKAGE, LabError
 from llmlab.classroom import progress
-from llmlab.classroom.limit import TooLong, limited
+from llmlab.classroom.time_limit import TooLong, limited
 
 RIGHT, WRONG, OPEN = "✓", "✗", "○"
 NAME = re.compile(r"(\d\d[a-z]?)\.(\w+)")  # the notebook's number, a dot, a word
@@ -91,27 +91,18 @@ def names(number: str = "") -> list[str]:
 
 def registered(number: str = "") -> list[Exercise]:
     """A notebook's exercises ("02"), or all, in the order of the series."""
-    modules = [f"n{number}"] if number else _check_modules()
-    for module in modules:
-        _load(module)
+    for module in _check_modules(number):
+        importlib.import_module(module)
     known = [task for task in _exercises.values() if number in ("", task.name.split(".")[0])]
     return sorted(known, key=lambda task: task.name.split(".")[0])
 
 
-def _check_modules() -> list[str]:
-    folder = importlib.import_module("llmlab.classroom").__path__
-    found = [module.name for module in pkgutil.iter_modules(folder)]
-    return [name for name in found if re.fullmatch(r"n\d\d[a-z]?", name)]
-
-
-def _load(module: str) -> None:
-    """Import a notebook's check module, where there is one."""
-    full = f"llmlab.classroom.{module}"
-    try:
-        importlib.import_module(full)
-    except ModuleNotFoundError as error:
-        if error.name != full:
-            raise
+def _check_modules(number: str) -> list[str]:
+    """The check modules of a notebook ("02": `nb02_tokenization`), or of all."""
+    checks = importlib.import_module("llmlab.classroom.checks")
+    found = [module.name for module in pkgutil.iter_modules(checks.__path__)]
+    wanted = re.compile(rf"nb{number}_\w+" if number else r"nb\d\d[a-z]?_\w+")
+    return [f"{checks.__name__}.{name}" for name in found if wanted.fullmatch(name)]
 
 
 def _find(name: str) -> Exercise:

@@ -1,6 +1,6 @@
 """All checks against answers of every kind, and the table of each exercise's wrong answers.
 
-What is told of single mistakes stands in test_n00.py to test_n08.py, in WRONG_ANSWERS; this module
+What is told of single mistakes stands in checks/, in WRONG_ANSWERS; this module
 reads those tables and makes more answers, good and bad, out of each notebook's own solution.
 """
 
@@ -24,7 +24,7 @@ from llmlab.classroom.progress import progress_file
 def _tables() -> list:
     """The test modules of the notebooks' checks."""
     loaded = []
-    for path in sorted(Path(__file__).parent.glob("test_n[0-9][0-9].py")):
+    for path in sorted(Path(__file__).parent.glob("checks/test_nb[0-9][0-9]_*.py")):
         spec = importlib.util.spec_from_file_location(f"table_{path.stem}", path)
         loaded.append(importlib.util.module_from_spec(spec))
         spec.loader.exec_module(loaded[-1])
@@ -35,7 +35,7 @@ TABLES = _tables()
 REGISTERED = {
     task.name: task
     for task in exercises.registered()
-    if task.function.__module__.startswith("llmlab.classroom.n")
+    if task.function.__module__.startswith("llmlab.classroom.checks.")
 }
 # These take nothing that could be edited.
 PLAIN = {

@@ -260,17 +260,17 @@ def test_unknown_exercise_names_the_near_ones(name):
 
 
 def test_a_check_module_is_imported_when_it_is_asked_for(tmp_path, monkeypatch):
-    import llmlab.classroom as room
+    from llmlab.classroom import checks
 
-    (tmp_path / "n96.py").write_text(
+    (tmp_path / "nb96_one.py").write_text(
         "from llmlab.classroom import Wrong, exercise\n"
         '@exercise("96.one")\n'
         "def one(answer):\n"
         "    if answer != 1:\n"
         '        raise Wrong("Count again.")\n'
     )
-    (tmp_path / "n95.py").write_text("import no_such_module\n")
-    monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
+    (tmp_path / "nb95_none.py").write_text("import no_such_module\n")
+    monkeypatch.setattr(checks, "__path__", [*checks.__path__, str(tmp_path)])
     assert verdict("96.one", 1)[0] == RIGHT
     assert verdict("96.one", 2) == (WRONG, "Count again.")
     assert names("96") == ["96.one"]
@@ -393,7 +393,7 @@ def test_in_a_kernel(monkeypatch):
 
 def test_import_is_quick_and_brings_no_torch():
     code = (
-        "import sys, llmlab.classroom, llmlab.classroom.student, llmlab.studies; "
+        "import sys, llmlab.classroom, llmlab.classroom.student_edition, llmlab.studies; "
         "assert not {'torch', 'numpy', 'jupytext', 'nbformat'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

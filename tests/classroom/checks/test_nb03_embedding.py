@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llmlab.classroom import n03, verdict
+from llmlab.classroom import verdict
+from llmlab.classroom.checks import nb03_embedding
 from llmlab.classroom.exercises import RIGHT
 from llmlab.core.model import apply_rope, rope_table
 from llmlab.stages import embedding
@@ -134,7 +135,7 @@ WRONG_ANSWERS = {
         lambda ids, arriving, v: gradient(ids, arriving, v)[ids.unique()],
         lambda ids, arriving, v: gradient(ids + 1, arriving, v),
         lambda ids, arriving, v: torch.zeros(v, arriving.shape[1]),
-        lambda ids, arriving, v: gradient(n03.IDS, n03.ARRIVING, 7),
+        lambda ids, arriving, v: gradient(nb03_embedding.IDS, nb03_embedding.ARRIVING, 7),
         lambda ids, arriving, v: gradient(ids, arriving, v).tolist(),
         lambda ids, arriving, v: gradient(ids, arriving, v + 1),
         lambda ids, arriving, v: gradient(ids, arriving, v) * 2,
@@ -178,7 +179,7 @@ WRONG_ANSWERS = {
         lambda table, i, n: nearest(cosine)(table, i, 99),
         lambda table, i, n: ranked(table, i),
         lambda table, i, n: cosine(table, i).sort(descending=True)[0][1 : n + 1].tolist(),
-        lambda table, i, n: nearest(cosine)(n03.NEAR, 4, 3),
+        lambda table, i, n: nearest(cosine)(nb03_embedding.NEAR, 4, 3),
         lambda table, i, n: [j + 1 for j in nearest(cosine)(table, i, n)],
         lambda table, i, n: [99, 99, 99],
         lambda table, i, n: ranked(table, i)[1],
@@ -219,13 +220,13 @@ def test_the_checks_own_answers_are_the_packages(solution):
     nearest, analogy, rotate = (
         solution(f"03.{name}", name, **SPACE) for name in ("nearest", "analogy", "rotate")
     )
-    unit = F.normalize(n03.WORDS, dim=1)
-    assert analogy(n03.WORDS, 2, 9, 5) == embedding.analogy(unit, 2, 9, 5, 1)[0]
-    unit = F.normalize(n03.NEAR, dim=1)
-    assert nearest(n03.NEAR, 4, 3) == embedding.neighbours(unit, 4, 3)
+    unit = F.normalize(nb03_embedding.WORDS, dim=1)
+    assert analogy(nb03_embedding.WORDS, 2, 9, 5) == embedding.analogy(unit, 2, 9, 5, 1)[0]
+    unit = F.normalize(nb03_embedding.NEAR, dim=1)
+    assert nearest(nb03_embedding.NEAR, 4, 3) == embedding.neighbours(unit, 4, 3)
     turned = apply_rope(torch.tensor([[3.0, 1.0]]).expand(5, 2), rope_table(5, 2, 10000.0))
     assert torch.allclose(turned[4], torch.tensor(rotate((3.0, 1.0), 4, 1.0)))
 
 
 def test_tables_are_the_same_on_every_machine():
-    assert n03.table_of(15, 12, 3)[0].tolist() == [9, -9, 4]
+    assert nb03_embedding.table_of(15, 12, 3)[0].tolist() == [9, -9, 4]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmlab.classroom import n07, verdict
+from llmlab.classroom import verdict
+from llmlab.classroom.checks import nb07_rl
 from llmlab.classroom.exercises import RIGHT
 from llmlab.kitchen import read_answer
 
@@ -136,9 +137,9 @@ def test_a_run_takes_the_learners_term_once_it_is_right(capsys, solution):
         raise NotImplementedError()
 
     right = solution("07.nothing_twice", "nothing_twice", **SPACE)
-    assert n07.yours("07.nothing_twice", right, n07.once_share) is right
+    assert nb07_rl.yours("07.nothing_twice", right, nb07_rl.once_share) is right
     for other in (open_gap, lambda q, t: 1.0, None):
-        assert n07.yours("07.nothing_twice", other, n07.once_share) is n07.once_share
+        assert nb07_rl.yours("07.nothing_twice", other, nb07_rl.once_share) is nb07_rl.once_share
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "07.nothing_twice: yours." and said[1].endswith("until yours is right.")
 

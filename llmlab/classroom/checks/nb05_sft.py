@@ -5,9 +5,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from llmlab.classroom import Wrong, close, exercise, same
-from llmlab.classroom.compare import as_list, recognise
-from llmlab.classroom.n02 import known, watched
-from llmlab.classroom.n03 import ask
+from llmlab.classroom.compare import as_list, ask, known, recognise, watched
 
 # --- 05.conversation ------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from llmlab.artifacts import LabError
-from llmlab.classroom.student import clear_solutions, make_student, write_student_edition
+from llmlab.classroom.student_edition import clear_solutions, make_student, write_student_edition
 
 SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"
 

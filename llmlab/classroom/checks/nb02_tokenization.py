@@ -2,35 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from llmlab.classroom import Wrong, call, exercise, same
-from llmlab.classroom.compare import number
+from llmlab.classroom.compare import known, number, watched
 from llmlab.classroom.exercises import kind
 from llmlab.core.tokenizer import BPE, train_bpe
-
-
-def watched(function: Callable, *args):
-    """What the learner's function gives back; Wrong when it changes what it was given."""
-    seen = []
-
-    def keeping(*fresh):
-        seen.append(fresh)
-        return function(*fresh)
-
-    result = call(keeping if callable(function) else function, *args)
-    if seen[0] != args:
-        raise Wrong("Your function changes what it was given. Work on a copy, or build anew.")
-    return result
-
-
-def known(value: object, mistakes: Mapping[str, object]) -> None:
-    """Wrong with the sentence of the mistake that gives this value."""
-    for sentence, wrong in mistakes.items():
-        if type(value) is type(wrong) and value == wrong:
-            raise Wrong(sentence)
-
 
 # --- 02.pairs -------------------------------------------------------------------------------
 

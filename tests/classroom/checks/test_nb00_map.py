@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from llmlab.classroom import verdict
+from llmlab.classroom.checks.nb00_map import SHAPE
 from llmlab.classroom.exercises import RIGHT
-from llmlab.classroom.n00 import SHAPE
 from llmlab.stages import costs
 
 EXERCISES = {

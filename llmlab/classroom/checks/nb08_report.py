@@ -6,28 +6,12 @@ from functools import cache
 from statistics import mean
 
 from llmlab.classroom import Wrong, exercise
-from llmlab.classroom.compare import as_list, number
+from llmlab.classroom.compare import as_list, number, told, watched
 from llmlab.classroom.exercises import kind
-from llmlab.classroom.n02 import watched
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.hub.layout import hf_name as _hf_name
 from llmlab.kitchen import FOODS, Request, Score
 from llmlab.stages.report import bootstrap
-
-
-def told(value: float, right: float, mistakes: dict[str, float], near: float = 1e-6) -> None:
-    """Wrong with the sentence of the mistake that gives this number, or that it is too large."""
-
-    def is_(other: float) -> bool:
-        return abs(value - other) <= near * max(1.0, abs(other))
-
-    if is_(right):
-        return
-    for sentence, wrong in mistakes.items():
-        if is_(wrong):
-            raise Wrong(sentence)
-    raise Wrong(f"The number is too {'large' if value > right else 'small'}.")
-
 
 # --- 08.number_kept -------------------------------------------------------------------------
 

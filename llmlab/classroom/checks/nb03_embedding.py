@@ -1,36 +1,15 @@
 """Checks of notebook 03: the table's gradient, a turned pair, neighbours, analogies."""
 
-import copy
 import random
-from collections.abc import Callable
 from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llmlab.classroom import Wrong, call, close, exercise
-from llmlab.classroom.compare import as_list, number, recognise
+from llmlab.classroom import Wrong, close, exercise
+from llmlab.classroom.compare import as_list, ask, number, recognise
 from llmlab.classroom.exercises import kind
-
-
-def ask(answer: object, *args) -> object:
-    """What the learner's function gives back; Wrong where it changes what it was given."""
-    return call(_watched(answer) if callable(answer) else answer, *args)
-
-
-def _watched(function: Callable) -> Callable:
-    def watched(*args):
-        before = copy.deepcopy(args)
-        result = function(*args)
-        if any(isinstance(a, Tensor) and not a.equal(b) for a, b in zip(args, before, strict=True)):
-            raise Wrong(
-                "The function changes a tensor that it was given, and whoever calls it still needs "
-                "that. Work on one of your own."
-            )
-        return result
-
-    return watched
 
 
 def table_of(seed: int, rows: int, dim: int) -> Tensor:

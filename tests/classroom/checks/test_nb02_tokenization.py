@@ -5,8 +5,14 @@ from collections import Counter
 import pytest
 
 from llmlab.classroom import verdict
+from llmlab.classroom.checks.nb02_tokenization import (
+    MERGES,
+    first_found,
+    in_order,
+    longest,
+    one_merge,
+)
 from llmlab.classroom.exercises import RIGHT
-from llmlab.classroom.n02 import MERGES, first_found, in_order, longest, one_merge
 from llmlab.core.tokenizer import BPE, train_bpe
 
 SPACE = {"Counter": Counter}  # what the cells above bring
