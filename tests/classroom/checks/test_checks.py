@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,24 +92,19 @@ REVEALS = {
 
 
 @pytest.fixture
-def asked(exercise, right, monkeypatch) -> Iterator[list]:
-    """What the check asks about the solution, in turn: the number of calls that an answer is made
-    of, the function that compares, what it is given."""
-    made, calls = [], []
-
-    def counting(*args):
-        calls.append(args)
-        return right(*args)
+def asked(exercise, right, monkeypatch) -> list:
+    """What the check asks about the solution, in turn: by which function, of what."""
+    made = []
 
     def noting(function, *given, **settings):
-        made.append((len(calls), function, given, settings))
+        made.append((function, given, settings))
         return function(*given, **settings)
 
     module = sys.modules[REGISTERED[exercise].function.__module__]
     for name in ("recognise", "known"):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, functools.partial(noting, getattr(compare, name)))
-    assert verdict(exercise, counting)[0] == RIGHT
+    assert verdict(exercise, right)[0] == RIGHT
     monkeypatch.undo()
     return made
 
@@ -117,7 +112,7 @@ def asked(exercise, right, monkeypatch) -> Iterator[list]:
 @every
 def test_each_mistake_has_a_sentence_of_its_own_that_gives_nothing_away(exercise, asked):
     told = {}
-    for _, function, given, settings in asked:
+    for function, given, settings in asked:
         mistakes = given[2 if function is compare.recognise else 1]
         for sentence, wrong in mistakes.items():
             told.setdefault(sentence, False)
@@ -321,7 +316,7 @@ def test_whoever_edits_the_inputs_is_told_so(exercise, right, first):
 
 
 @every
-def test_a_gradient_is_asked_for_where_a_training_needs_it(exercise, right, asked):
+def test_a_gradient_is_asked_for_where_a_training_needs_it(exercise, right):
     """A result without one has the right numbers and could teach nothing."""
     mark, sentence = verdict(exercise, lambda *args: detached(right(*args)))
     assert (mark == WRONG and "no gradient" in sentence) == (exercise in LEARNING)
