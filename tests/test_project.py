@@ -64,9 +64,9 @@ def test_requirements_name_the_six_packages_and_admit_colab():
 def test_class_installs_do_not_grow():
     """What full size needs besides is an extra in pyproject.toml."""
     assert requirements().keys() == {
-        "anywidget", "datasketch", "ipywidgets", "jupyterlab", "jupytext", "matplotlib", "nbclient",
-        "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn", "tiktoken", "torch",
-        "tqdm",
+        "anywidget", "datasketch", "filelock", "ipywidgets", "jupyterlab", "jupytext", "matplotlib",
+        "nbclient", "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn",
+        "tiktoken", "torch", "tqdm",
     }  # fmt: skip
 
 

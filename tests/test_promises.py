@@ -227,7 +227,6 @@ PROGRAMS = {"make", "sh", "bash", "git", "curl", "wget", "tar", "unzip"}
 GUARDED = {
     ("llmlab/classroom/time_limit.py", "SIGALRM"): 'hasattr(signal, "setitimer")',
     ("llmlab/classroom/time_limit.py", "setitimer"): 'hasattr(signal, "setitimer")',
-    ("llmlab/classroom/progress.py", "fcntl"): "except ImportError:  # Windows",
     ("llmlab/cli.py", "resource"): "except ImportError",
     ("llmlab/install.py", "execv"): 'os.name == "posix"',
     ("llmlab/device.py", "/proc"): "info.exists()",

@@ -153,6 +153,9 @@ EDITS = {
     "06.preference_loss": [
         ("chosen - rejected", "rejected - chosen", "The sign"),
         (".mean()", ".mean().item()", "no gradient"),
+        ("    return -F.logsigmoid(chosen - rejected).mean()",
+         "    loss = -F.logsigmoid(chosen - rejected).mean()\n    loss.backward()\n    return loss",
+         "gradient fails: Trying to backward through the graph a second time"),
         ("F.logsigmoid(chosen - rejected)", "torch.sigmoid(chosen - rejected).log()", "400 apart"),
         ("chosen - rejected", "chosen - rejected.detach()", "not the right gradient"),
     ],
