@@ -324,7 +324,7 @@ def student(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from llmlab.artifacts import PACKAGE
-    from llmlab.classroom.student import write_student_edition
+    from llmlab.classroom.student_edition import write_student_edition
 
     written = write_student_edition(PACKAGE.parent / "notebooks" / "src", Path(args.folder))
     print(f"{len(written)} notebooks without answers are in {args.folder}.")
@@ -335,7 +335,7 @@ def progress(args: argparse.Namespace) -> int:
     """What is solved and what is next; of the files of a class, a table."""
     from llmlab.classroom import progress
     from llmlab.classroom.exercises import plain, registered
-    from llmlab.classroom.overview import class_rows, learners_view
+    from llmlab.classroom.progress_report import class_rows, learners_view
 
     if args.files:
         return _class_progress(args)
@@ -354,7 +354,7 @@ def _class_progress(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from llmlab.classroom.exercises import registered
-    from llmlab.classroom.overview import class_csv, class_rows, class_table, collect
+    from llmlab.classroom.progress_report import class_csv, class_rows, class_table, collect
 
     students, left_out = collect([Path(name) for name in args.files])
     for sentence in left_out:

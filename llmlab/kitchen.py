@@ -14,6 +14,7 @@ import random
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
+from types import MappingProxyType
 
 import regex
 
@@ -91,11 +92,13 @@ def _read_foods() -> dict[str, Food]:
     return foods
 
 
-FOODS = _read_foods()
-FAMILIES = {
-    family: tuple(f for f in FOODS.values() if f.family == family)
-    for family in dict.fromkeys(f.family for f in FOODS.values())
-}
+FOODS = MappingProxyType(_read_foods())  # not to be changed: learners' answers get at it
+FAMILIES = MappingProxyType(
+    {
+        family: tuple(f for f in FOODS.values() if f.family == family)
+        for family in dict.fromkeys(f.family for f in FOODS.values())
+    }
+)
 _FORMS = {form: f for f in FOODS.values() for form in (f.name, f.other, *f.aliases)}
 _FINDER = regex.compile(
     r"\b(?:" + "|".join(sorted((*_FORMS, *NOT_FOODS), key=len, reverse=True)) + r")\b", regex.I

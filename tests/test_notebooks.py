@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import jupytext
 import pytest
+from helpers.gaps import gap_offences
 
 from llmlab.artifacts import LabError
 from llmlab.classroom import exercises
-from llmlab.classroom.student import BEGIN, END, clear_solutions
+from llmlab.classroom.student_edition import BEGIN, END, clear_solutions
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.py"))
@@ -103,8 +104,10 @@ def exercise_offences(cells: list[Cell]) -> list[str]:
             last = after.source.strip().rpartition("\n")[2]
             if after.kind != "code" or not CHECK.match(last) or BEGIN not in after.source:
                 found.append(f"cell {i + 1}: no code with a solution that ends with its check")
+    codes = [cell.source if cell.kind == "code" else "" for cell in cells]
     try:
-        clear_solutions([cell.source if cell.kind == "code" else "" for cell in cells])
+        clear_solutions(codes)
+        found += gap_offences(codes)
     except LabError as error:
         found.append(str(error))
     return found + (count_offences(heads) + name_offences(cells) if heads else [])
@@ -126,8 +129,8 @@ def name_offences(cells: list[Cell]) -> list[str]:
     number = re.match(r"# (\w+)", cells[0].source)[1]
     used = [name for cell in cells if cell.kind == "code" for name in CHECK.findall(cell.source)]
     known = set(exercises.names(number))
-    found = [f"no check is called {name} in n{number}.py" for name in set(used) - known]
-    found += [f"{name} of n{number}.py is never asked" for name in known - set(used)]
+    found = [f"no check is called {name}" for name in set(used) - known]
+    found += [f"{name} is never asked" for name in known - set(used)]
     return found + [f"{name} is asked twice" for name in set(used) if used.count(name) > 1]
 
 
@@ -254,8 +257,12 @@ def test_a_good_notebook_is_let_alone(text):
         ("<summary>Hint</summary>", "Hint:", "no folded hint"),
         ('check("91.two", one)', 'check("91.two", one)\nprint(1)', "ends with its check"),
         ('check("91.two", one)', "print(1)", "ends with its check"),
-        ('check("91.two", one)', 'check("91.four", one)', "no check is called 91.four"),
-        ('check("91.two", one)', 'check("91.four", one)', "91.two of n91.py is never asked"),
+        (
+            'check("91.two", one)',
+            'check("91.four", one)',
+            "no check is called 91.four",
+        ),
+        ('check("91.two", one)', 'check("91.four", one)', "91.two is never asked"),
         ('check("91.two", one)', 'check("91.one", one)', "91.one is asked twice"),
         ("    ### END SOLUTION\n", "", "has no ### END SOLUTION"),
         ("x = 1", 'check("91.one", 1)', "without '### Exercise' above it"),

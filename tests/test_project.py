@@ -64,9 +64,9 @@ def test_requirements_name_the_six_packages_and_admit_colab():
 def test_class_installs_do_not_grow():
     """What full size needs besides is an extra in pyproject.toml."""
     assert requirements().keys() == {
-        "anywidget", "datasketch", "ipywidgets", "jupyterlab", "jupytext", "matplotlib", "nbclient",
-        "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn", "tiktoken", "torch",
-        "tqdm",
+        "anywidget", "datasketch", "filelock", "ipywidgets", "jupyterlab", "jupytext", "matplotlib",
+        "nbclient", "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn",
+        "tiktoken", "torch", "tqdm",
     }  # fmt: skip
 
 
@@ -184,8 +184,8 @@ def test_import_is_light():
 
 
 ROOMS = (
-    "classroom", "core", "corpus", "datasets", "evaluation", "hub", "scale", "stages", "studies",
-    "training", "widgets",
+    "classroom", "classroom.checks", "core", "corpus", "datasets", "evaluation", "hub", "scale",
+    "stages", "studies", "training", "widgets",
 )  # fmt: skip
 OWN_EXTRA = {
     "llmlab.__main__",

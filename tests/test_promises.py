@@ -225,9 +225,8 @@ FOLDER = re.compile(r"/(?:tmp|proc|dev|usr|etc|home|sys|var)\b")
 PROGRAMS = {"make", "sh", "bash", "git", "curl", "wget", "tar", "unzip"}
 # Where one is used all the same, and what stands around it so that no other system meets it.
 GUARDED = {
-    ("llmlab/classroom/limit.py", "SIGALRM"): 'hasattr(signal, "setitimer")',
-    ("llmlab/classroom/limit.py", "setitimer"): 'hasattr(signal, "setitimer")',
-    ("llmlab/classroom/progress.py", "fcntl"): "except ImportError:  # Windows",
+    ("llmlab/classroom/time_limit.py", "SIGALRM"): 'hasattr(signal, "setitimer")',
+    ("llmlab/classroom/time_limit.py", "setitimer"): 'hasattr(signal, "setitimer")',
     ("llmlab/cli.py", "resource"): "except ImportError",
     ("llmlab/install.py", "execv"): 'os.name == "posix"',
     ("llmlab/device.py", "/proc"): "info.exists()",

@@ -4,14 +4,15 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from llmlab.classroom.exercises import Wrong, kind
+from llmlab.classroom.exercises import Wrong, kind, plain
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 
 NOT_FINITE = "Look for a division by 0, a logarithm of 0, or an exponential that is too large."
@@ -24,9 +25,17 @@ def close(
 ) -> None:
     """Wrong unless two numbers, tensors, or lists of numbers agree in type, shape and value.
 
-    Floats are alike within atol + rtol · |right|; whole numbers are alike or not.  A tensor without
-    axes counts as a number, a tuple as a list.
+    Floats are alike within atol + rtol · |right|, or within the number format of the answer;
+    whole numbers are alike or not.  A tensor without axes counts as a number, a tuple as a list;
+    its device and the format of its numbers do not count.  Where the right answer passes a
+    gradient on, the answer has to pass on the same.
     """
+    _close(answer, right, what, rtol, atol)
+    _same_gradient(answer, right, what)
+
+
+def _close(answer: object, right: object, what: str, rtol: float, atol: float) -> None:
+    """Wrong unless type, shape and value agree."""
     import numpy as np
 
     what = what[0].upper() + what[1:]
@@ -37,11 +46,11 @@ def close(
     if got.shape != wanted.shape:
         raise Wrong(_shape(got, wanted, what))
     kinds = got.dtype.kind, wanted.dtype.kind
-    unlike = kinds[0] != kinds[1] and "b" in kinds
-    if unlike or (got.ndim and kinds[0] == "f" and kinds[1] in "iu"):
+    if kinds[0] != kinds[1] and "b" in kinds:
         raise Wrong(f"{what} should hold {KINDS[kinds[1]]}, and yours holds {KINDS[kinds[0]]}.")
     if kinds[1] in "iu":
         rtol = min(rtol, 1e-9)  # an id beside the right one is wrong
+    rtol = max(rtol, _resolution(answer))
     odd = ~np.isfinite(got) & np.isfinite(wanted)
     if odd.any():
         raise Wrong(f"{what} holds {got[odd][0]}{_place(odd)}. {NOT_FINITE}")
@@ -73,32 +82,102 @@ def same(answer: object, right: object, what: str = "the answer") -> None:
         place = next((i for i, (a, b) in pairs if a != b), None)
         if place is None:
             raise Wrong(f"{what} is too {'long' if len(answer) > len(right) else 'short'}.")
-        raise Wrong(f"{what} is right up to place {place} (counted from 0), and wrong there.")
+        own = plain(repr(answer[place]), 40)
+        if place == 0:
+            raise Wrong(f"{what} is wrong from its beginning: yours begins with {own}.")
+        raise Wrong(f"{what} is right up to place {place} (counted from 0); there yours has {own}.")
     raise Wrong(f"{what} is not right.")
 
 
 def recognise(
-    answer: object, right: object, mistakes: Mapping[str, object], what: str = "the answer"
+    answer: object,
+    right: object,
+    mistakes: Mapping[str, object],
+    what: str = "the answer",
+    by: Callable = close,
+    **tolerance: float,
 ) -> None:
-    """`close`, but with the sentence of the mistake that gives this answer, where one does.
-
-    mistakes: sentence -> what a learner gets who makes it.
-    """
+    """`close` or `same`, but with the sentence of the mistake where one gives this answer."""
+    if by is close:
+        tolerance = {"atol": 1e-5} | tolerance
     try:
-        close(answer, right, what, atol=1e-5)
+        by(answer, right, what, **tolerance)
     except Wrong:
-        for sentence, wrong in mistakes.items():
-            if _is_close(answer, wrong):
-                raise Wrong(sentence) from None
+        known(answer, mistakes, by, **tolerance)
         raise
 
 
-def _is_close(answer: object, other: object) -> bool:
+def known(
+    answer: object, mistakes: Mapping[str, object], by: Callable = same, **tolerance: float
+) -> None:
+    """Wrong with the sentence of the mistake that gives this answer.
+
+    mistakes: sentence -> what a learner gets who makes it, which is not right.
+    """
+    for sentence, wrong in mistakes.items():
+        try:
+            if by is close:
+                tolerance = {"rtol": 1e-4, "atol": 1e-5} | tolerance
+                _close(answer, wrong, "the answer", **tolerance)
+            else:
+                by(answer, wrong)
+        except Wrong:
+            continue
+        raise Wrong(sentence)
+
+
+# --- Gradients ------------------------------------------------------------------------------
+
+
+def _same_gradient(answer: object, right: object, what: str) -> None:
+    """Wrong unless the answer passes the same gradient on as the right one, if that passes any."""
+    if not getattr(right, "requires_grad", False):
+        return
+    import torch
+
+    what = what[0].upper() + what[1:]
+    cut = "`.item()`, `float()`, `.detach()` and `torch.tensor()` cut it off: leave them out."
+    if not getattr(answer, "requires_grad", False):
+        raise Wrong(f"{what} has the right value, but no gradient can flow back from it. {cut}")
+    inputs = _leaves(right)
+    weights = torch.linspace(1.0, 2.0, right.numel()).view_as(right)  # each number its own
+    wanted = torch.autograd.grad(right, inputs, weights, retain_graph=True)
     try:
-        close(answer, other, atol=1e-5)
-    except Wrong:
-        return False
-    return True
+        got = torch.autograd.grad(
+            answer, inputs, weights.to(answer), retain_graph=True, allow_unused=True
+        )
+    except RuntimeError as error:  # its graph is used up, say, by a backward() of its own
+        reason = str(error).split(". ")[0]
+        raise Wrong(f"{what} has the right value, but its gradient fails: {reason}.") from None
+    near = max(1e-4, _resolution(answer))
+    for one, other in zip(got, wanted, strict=True):
+        size = other.abs().max().item()  # small numbers in a gradient come from large ones
+        if one is None or not torch.allclose(one, other, near, near * size):
+            raise Wrong(f"{what} has the right value, but not the right gradient. {cut}")
+
+
+def _leaves(result: "Tensor") -> list["Tensor"]:
+    """The tensors that a result's gradient arrives at."""
+    leaves, seen, todo = [], set(), [result.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        todo += [previous for previous, _ in node.next_functions]
+    return leaves
+
+
+def _resolution(answer: object) -> float:
+    """How far apart neighbours are, in relation, in the answer's own number format, with room for
+    some steps of rounding; nothing for what holds no decimal numbers."""
+    if not hasattr(answer, "is_floating_point") or not answer.is_floating_point():
+        return 0.0
+    import torch
+
+    return 4 * torch.finfo(answer.dtype).eps
 
 
 # --- Types and shapes -----------------------------------------------------------------------
@@ -191,7 +270,8 @@ def _value(got: "np.ndarray", wanted: "np.ndarray", wrong: "np.ndarray", what: s
     if wrong.size == 1:
         return f"{what} is {size}."
     count = f"{wrong.sum()} of {wrong.size} numbers are wrong"
-    return f"{what} has the right shape, but {count}; the first{_place(wrong)} is {size}."
+    first = f"the first{_place(wrong)}, {got[wrong][0]:.6g},"
+    return f"{what} has the right shape, but {count}; {first} is {size}."
 
 
 def _place(mask: "np.ndarray") -> str:

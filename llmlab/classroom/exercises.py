@@ -2,10 +2,10 @@
 
 A check is a function of the learner's answer, a value or a function, that raises `Wrong` with a
 sentence when the answer is wrong.  It calls the learner's function through `call`, which hands
-over fresh copies of the arguments, so that a function that changes its inputs fools nobody.
+over copies of the arguments, and tells a function that changes them: its caller still needs them.
 
-A function that never ends is stopped after the exercise's limit in seconds (`limit.py`).  What it
-prints is held back, so that the verdict is the last line, and shown above that: its beginning.
+A function that never ends is stopped after the exercise's limit in seconds (`time_limit`).  What
+it prints is held back, so that the verdict is the last line, and shown above that: its beginning.
 
 With `LLMLAB_STRICT=1`, as in our own tests, all but a right answer raises AssertionError, and
 nothing is noted (`progress.py`).
@@ -15,6 +15,7 @@ import contextlib
 import copy
 import difflib
 import importlib
+import inspect
 import io
 import linecache
 import pkgutil
@@ -26,7 +27,7 @@ from types import TracebackType
 
 from llmlab.artifacts import PACKAGE, LabError
 from llmlab.classroom import progress
-from llmlab.classroom.limit import TooLong, limited
+from llmlab.classroom.time_limit import TooLong, limited
 
 RIGHT, WRONG, OPEN = "✓", "✗", "○"
 NAME = re.compile(r"(\d\d[a-z]?)\.(\w+)")  # the notebook's number, a dot, a word
@@ -91,27 +92,18 @@ def names(number: str = "") -> list[str]:
 
 def registered(number: str = "") -> list[Exercise]:
     """A notebook's exercises ("02"), or all, in the order of the series."""
-    modules = [f"n{number}"] if number else _check_modules()
-    for module in modules:
-        _load(module)
+    for module in _check_modules(number):
+        importlib.import_module(module)
     known = [task for task in _exercises.values() if number in ("", task.name.split(".")[0])]
     return sorted(known, key=lambda task: task.name.split(".")[0])
 
 
-def _check_modules() -> list[str]:
-    folder = importlib.import_module("llmlab.classroom").__path__
-    found = [module.name for module in pkgutil.iter_modules(folder)]
-    return [name for name in found if re.fullmatch(r"n\d\d[a-z]?", name)]
-
-
-def _load(module: str) -> None:
-    """Import a notebook's check module, where there is one."""
-    full = f"llmlab.classroom.{module}"
-    try:
-        importlib.import_module(full)
-    except ModuleNotFoundError as error:
-        if error.name != full:
-            raise
+def _check_modules(number: str) -> list[str]:
+    """The check modules of a notebook ("02": `nb02_tokenization`), or of all."""
+    checks = importlib.import_module("llmlab.classroom.checks")
+    found = [module.name for module in pkgutil.iter_modules(checks.__path__)]
+    wanted = re.compile(rf"nb{number}_\w+" if number else r"nb\d\d[a-z]?_\w+")
+    return [f"{checks.__name__}.{name}" for name in found if wanted.fullmatch(name)]
 
 
 def _find(name: str) -> Exercise:
@@ -122,8 +114,8 @@ def _find(name: str) -> Exercise:
         if name in _exercises:
             return _exercises[name]
     known = names()
-    near = difflib.get_close_matches(str(name), known, n=3)
-    near = near or (names(found[1]) if found else []) or known
+    near = names(found[1]) if found else []
+    near = near or difflib.get_close_matches(str(name), known, n=3) or known
     hint = f"There are {', '.join(near)}." if near else "There are none yet."
     raise LabError(f"There is no exercise {plain(repr(name), LONGEST)}. {hint}")
 
@@ -200,27 +192,58 @@ def verdict(name: str, answer: object) -> tuple[str, str]:
     return RIGHT, f"{name} is right."
 
 
-def call(function: Callable, *args, **kwargs):
-    """The learner's function on fresh copies of the arguments; Wrong when it fails.
+def call(function: Callable, *args):
+    """The learner's function on copies of the arguments; Wrong when it fails or changes them.
 
     Also Wrong when it gives back nothing, which is nearly always a missing `return`.  A stub's
-    NotImplementedError goes through: that is "not done yet" and not a mistake.
+    NotImplementedError goes through: that is "not done yet" and not a mistake.  The copy of a
+    tensor that requires a gradient passes it on to that tensor, where `close` looks for it.
     """
     if not callable(function):
         raise Wrong(
             f"The check asks for a function, and this is {kind(function)}. Give the function's "
             "name alone, without brackets behind it."
         )
-    own_args, own_kwargs = copy.deepcopy((args, kwargs))
+    given = copy.deepcopy(args, {id(a): a.clone() for a in args if _learns(a)})
     try:
-        result = function(*own_args, **own_kwargs)
+        result = function(*given)
     except (Exception, SystemExit) as error:
         if _is_stub(error) or isinstance(error, Wrong):
             raise
         raise Wrong(_sentence(error, error.__traceback__)) from error
     if result is None or result is ...:
         raise Wrong("The function gives back nothing. Is a `return` missing?")
+    for place, (left, own) in enumerate(zip(given, args, strict=True)):
+        if not _alike(left, own):
+            raise Wrong(
+                f"Your function changes {_parameter(function, place)}, and whoever calls it still "
+                "needs that. Work on a copy, or build anew."
+            )
     return result
+
+
+def _learns(value: object) -> bool:
+    return getattr(value, "requires_grad", False) is True
+
+
+def _alike(left: object, own: object) -> bool:
+    """Whether an argument is as it was; what cannot be compared, such as a function, counts so."""
+    if type(left) is not type(own):
+        return False
+    if hasattr(own, "untyped_storage"):  # a tensor
+        return left.equal(own)
+    if isinstance(own, dict):
+        return left.keys() == own.keys() and all(_alike(left[k], own[k]) for k in own)
+    if isinstance(own, list | tuple):
+        return len(left) == len(own) and all(map(_alike, left, own))
+    return type(own).__eq__ is object.__eq__ or left == own
+
+
+def _parameter(function: Callable, place: int) -> str:
+    """What the learner calls an argument, in words."""
+    with contextlib.suppress(TypeError, ValueError, IndexError):  # such as a function written in C
+        return f"`{list(inspect.signature(function).parameters)[place]}`, which it was given"
+    return "what it was given"
 
 
 def _is_stub(error: BaseException) -> bool:

@@ -15,16 +15,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from llmlab import artifacts
 from llmlab.artifacts import LabError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
 
 PAUSE = 600.0  # seconds
 STAMP_EVERY = 20.0  # seconds, for cells that are run one after the other
@@ -128,49 +123,23 @@ def changing(path: Path) -> Iterator[Progress]:
 def _alone(path: Path) -> Iterator[None]:
     """While it lasts, no other process is in here for the same path.
 
-    The system's own lock on a file beside it, which ends with the process that holds it.
+    The system's own lock on a file beside it, which ends with the process that holds it.  Where
+    there can be none (no such file system, no folder to write in), it goes on without: what cannot
+    be written is told by the writing.
     """
+    lock = FileLock(path.with_name(".progress.lock"), timeout=PATIENCE)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path.with_name(".progress.lock"), "ab")
-    except OSError as error:
-        reason = error.strerror or error
+        lock.acquire(poll_interval=0.02)
+    except Timeout:
         raise LabError(
-            f"{path} could not be written ({reason}). Choose another folder for the runs."
+            f"{path} is held by another program. Restart the other notebooks' kernels."
         ) from None
-    with file:
-        locked = _wait_for(file)
-        try:
-            yield
-        finally:
-            if locked:
-                _lock(file, False)
-
-
-def _wait_for(file: BinaryIO) -> bool:
-    """Locks an open file, in five seconds at most; False where the file system has no locks."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            _lock(file, True)
-            return True
-        except (BlockingIOError, PermissionError):  # somebody else's turn: POSIX, Windows
-            if time.monotonic() > end:
-                raise LabError(
-                    f"{file.name} is held by another program. Restart the other notebooks' kernels."
-                ) from None
-            time.sleep(0.02)
-        except OSError:
-            return False
-
-
-def _lock(file: BinaryIO, lock: bool) -> None:
-    """Locks or unlocks an open file, without waiting; OSError where it is another's."""
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if lock else fcntl.LOCK_UN)
-    else:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK if lock else msvcrt.LK_UNLCK, 1)
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # --- What is noted --------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from llmlab.corpus.raw_pile import Page, Pile
 
 # --- Rules: Rae et al. 2021 (Gopher), appendix A; Raffel et al. 2020 (C4), section 2.2 ---------
 
-STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
+STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 BULLETS = ("-", "*", "•", "–")
 NOTICES = (
     "javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies",

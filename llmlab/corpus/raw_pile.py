@@ -12,21 +12,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import MappingProxyType
 
 from llmlab import artifacts
 from llmlab.corpus.corpus import Recipe, read_leads, read_source
 from llmlab.corpus.sources import is_validation, source_path
 
 # What is planted, and how many pages of it (at most; small sources get fewer).
-PLANTED = {
-    "menu": 400,
-    "stuffing": 300,
-    "advert": 350,
-    "other language": 500,
-    "exact copy": 300,
-    "near copy": 600,
-    "leak": 150,
-}
+PLANTED = MappingProxyType(
+    {
+        "menu": 400,
+        "stuffing": 300,
+        "advert": 350,
+        "other language": 500,
+        "exact copy": 300,
+        "near copy": 600,
+        "leak": 150,
+    }
+)
 INSERTED = {"notices": 300, "private": 300}  # lines put into real documents
 REAL = {"recipes": 3000, "encyclopedia": 2500, "speeches": 700, "python": 500}  # at most
 EXAM = 0.04  # share of the real documents that is held out

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from statistics import mean
+from types import MappingProxyType
 
 from llmlab import checkpoint, kitchen
 from llmlab.chat import Chat
@@ -31,10 +32,10 @@ def shipped_base(lab: Lab) -> Model:
 
 
 # Which of the article's four stages each checkpoint belongs to.
-STAGES_OF = {
+STAGES_OF = MappingProxyType({
     "base": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "RL", "ppo": "RL",
     "grpo": "RL", "last": "RL",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def line_bill(lab: Lab) -> list[Spent]:

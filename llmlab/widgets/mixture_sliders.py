@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import ipywidgets as widgets
 
@@ -60,15 +61,17 @@ class Row:
 
 
 # Touvron et al. 2023, table 1: source -> (per cent of the tokens, epochs).
-LLAMA_TABLE = {
-    "CommonCrawl": (67.0, 1.10),
-    "C4": (15.0, 1.06),
-    "GitHub": (4.5, 0.64),
-    "Wikipedia": (4.5, 2.45),
-    "Books": (4.5, 2.23),
-    "ArXiv": (2.5, 1.06),
-    "StackExchange": (2.0, 1.03),
-}
+LLAMA_TABLE = MappingProxyType(
+    {
+        "CommonCrawl": (67.0, 1.10),
+        "C4": (15.0, 1.06),
+        "GitHub": (4.5, 0.64),
+        "Wikipedia": (4.5, 2.45),
+        "Books": (4.5, 2.23),
+        "ArXiv": (2.5, 1.06),
+        "StackExchange": (2.0, 1.03),
+    }
+)
 LLAMA_TOKENS = 1.4e12
 LLAMA = Mixture(
     {name: share / 100 * LLAMA_TOKENS / epochs for name, (share, epochs) in LLAMA_TABLE.items()},

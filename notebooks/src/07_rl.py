@@ -673,9 +673,9 @@ check("07.nothing_twice", nothing_twice)
 # right, ours.)
 
 # %%
-from llmlab.classroom import n07
+from llmlab.classroom.checks import nb07_rl
 
-term = n07.yours("07.nothing_twice", globals().get("nothing_twice"), n07.once_share)
+term = nb07_rl.yours("07.nothing_twice", globals().get("nothing_twice"), nb07_rl.once_share)
 cured, curve = model_copies.unfreeze(before), LossCurve("The missing term", y_label="nothing twice")
 once = zip(*(run["curves"]["once"] for run in hacked), strict=True)
 curve.overlay("without it", steps, [mean(values) for values in once])

@@ -1,12 +1,18 @@
 """What the tests of the notebooks' checks share."""
 
+import math
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from llmlab.classroom import verdict
-from llmlab.classroom.exercises import WRONG
+from llmlab.corpus.dedup import runs
+from llmlab.corpus.filters import STOP_WORDS
+from llmlab.kitchen import read_answer
+from llmlab.stages.tokenization import get_encoding
 
 SOURCES = Path(__file__).parents[2] / "notebooks" / "src"
 
@@ -37,38 +43,30 @@ def damaged(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def solution():
     """A function: the solution of an exercise ("02.encode") as the notebook's source defines it.
 
-    name: the function's name; space: what its code takes from the cells above it.
+    edit: a text in the solution, and what to write in its place.
     """
+    # What the cells above the exercises bring.
+    above = {
+        "Counter": Counter, "F": torch.nn.functional, "STOP_WORDS": STOP_WORDS, "math": math,
+        "re": re, "read_answer": read_answer, "runs": runs, "torch": torch,
+        "gpt2": get_encoding("gpt2"),
+    }  # fmt: skip
 
-    def find(exercise: str, name: str, **space):
+    def find(exercise: str, edit: tuple[str, str] | None = None) -> Callable:
         (source,) = SOURCES.glob(f"{exercise.split('.')[0]}_*.py")
-        found = re.search(rf"^def {name}\(.*?(?=^\S)", source.read_text("utf-8"), re.M | re.S)
-        exec(found[0], space)
+        text = source.read_text("utf-8")
+        name = re.search(rf'^check\("{exercise}", (\w+)\)', text, re.M)[1]
+        code = re.search(rf"^def {name}\(.*?(?=^\S)", text, re.M | re.S)[0]
+        if edit:
+            head, quotes, body = code.rpartition('"""')
+            assert edit[0] in body, f"{edit[0]!r} is no part of the solution of {exercise}"
+            code = f"{head}{quotes}{body.replace(*edit, 1)}"
+        space = dict(above)
+        exec(code, space)
         return space[name]
 
     return find
-
-
-@pytest.fixture
-def each_is_told():
-    """A function that asserts: every answer is wrong and gets a sentence of its own.
-
-    reveals: what no sentence may hold, since it would give the answer away; a sentence that quotes
-    the learner's own code is not searched.
-    """
-
-    def check(exercise: str, answers: list, reveals: str) -> None:
-        verdicts = [verdict(exercise, answer) for answer in answers]
-        sentences = [sentence for _, sentence in verdicts]
-        print(*sentences, sep="\n")
-        assert [mark for mark, _ in verdicts] == [WRONG] * len(verdicts)
-        assert len(set(sentences)) == len(sentences) >= 5
-        for sentence in sentences:
-            assert len(sentence) > 20
-            assert not re.search(reveals, sentence.partition("Your code stops")[0]), sentence
-
-    return check

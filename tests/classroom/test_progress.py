@@ -82,12 +82,23 @@ def test_nothing_is_noted_under_strict(monkeypatch, capsys):
 # --- The file -------------------------------------------------------------------------------
 
 
-def test_an_old_file_is_read_and_gone_on_with():
+OLD = [  # as the first versions wrote them: the solved ones alone; then with names and times
+    '{"solved": ["02.encode", "97.gone"]}',
+    '{"name": "Ada", "solved": ["02.encode", "97.gone"], "tries": {"00.params": 2}, '
+    '"seconds": 61.5, "last": 1790000000.0}',
+]
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_an_old_file_is_read_and_gone_on_with(old):
     progress_file().parent.mkdir()
-    progress_file().write_text('{"solved": ["02.encode", "97.gone"]}')
+    progress_file().write_text(old)
+    before = read(progress_file())
     note("89.two", True)
     kept = read(progress_file())
-    assert kept.solved == {"02.encode", "97.gone", "89.two"} and kept.seconds == 0
+    assert kept.solved == {"02.encode", "97.gone", "89.two"}
+    assert (kept.name, kept.tries) == (before.name, before.tries)
+    assert kept.seconds == before.seconds == (61.5 if before.name else 0)
 
 
 def test_a_damaged_file_is_said_and_stops_no_check(capsys, damaged):
@@ -132,24 +143,8 @@ for number in range(40):
 """
 
 
-# Windows' way to lock a file, on the locks of this system.
-AS_ON_WINDOWS = """
-import fcntl, sys, types
-def locking(number, mode, length):
-    try:
-        fcntl.lockf(number, mode, length)
-    except BlockingIOError:
-        raise PermissionError(13, "Permission denied") from None
-names = {"LK_NBLCK": fcntl.LOCK_EX | fcntl.LOCK_NB, "LK_UNLCK": fcntl.LOCK_UN}
-sys.modules |= {"fcntl": None, "msvcrt": types.SimpleNamespace(locking=locking, **names)}
-"""
-
-
-@pytest.mark.parametrize("system", ["", AS_ON_WINDOWS], ids=["this system", "as on Windows"])
-def test_notebooks_that_write_at_once_lose_nothing(start, system):
-    if system:
-        pytest.importorskip("fcntl", reason="this is Windows: see the other case")
-    writers = [start(system + WRITER, number) for number in range(4)]
+def test_notebooks_that_write_at_once_lose_nothing(start):
+    writers = [start(WRITER, number) for number in range(4)]
     assert [writer.communicate()[1] for writer in writers] == [""] * 4
     kept = read(progress_file())
     assert len(kept.solved) == 160 and kept.tries == {"89.two": 160}
@@ -181,10 +176,10 @@ def test_a_notebook_that_dies_while_it_writes_holds_nobody_up(monkeypatch):
 
 
 def test_a_file_system_without_locks_is_written_all_the_same(monkeypatch):
-    def no_locks(*_):
+    def no_locks(*_, **__):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(progress, "_lock", no_locks)
+    monkeypatch.setattr(progress.FileLock, "acquire", no_locks)
     note("89.two", True)
     assert read(progress_file()).solved == {"89.two"}
 

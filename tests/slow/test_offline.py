@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from llmlab import artifacts
-from llmlab.classroom.student import write_student_edition
+from llmlab.classroom.student_edition import write_student_edition
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = sorted(path.stem for path in (ROOT / "notebooks" / "src").glob("*.py"))

@@ -2,40 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from llmlab.classroom import Wrong, call, exercise, same
-from llmlab.classroom.compare import number
+from llmlab.classroom.compare import known, number, recognise
 from llmlab.classroom.exercises import kind
 from llmlab.core.tokenizer import BPE, train_bpe
-
-
-def watched(function: Callable, *args):
-    """What the learner's function gives back; Wrong when it changes what it was given."""
-    seen = []
-
-    def keeping(*fresh):
-        seen.append(fresh)
-        return function(*fresh)
-
-    result = call(keeping if callable(function) else function, *args)
-    if seen[0] != args:
-        raise Wrong("Your function changes what it was given. Work on a copy, or build anew.")
-    return result
-
-
-def known(value: object, mistakes: Mapping[str, object]) -> None:
-    """Wrong with the sentence of the mistake that gives this value."""
-    for sentence, wrong in mistakes.items():
-        if type(value) is type(wrong) and value == wrong:
-            raise Wrong(sentence)
-
 
 # --- 02.pairs -------------------------------------------------------------------------------
 
 
-def count(words: Mapping[tuple, int], weigh=lambda times: times, start=0, of=sorted) -> dict:
+def count(words: Mapping[tuple, int], weigh=lambda times: times, start=0) -> dict:
     """The right counts, or those of a mistake in weighing."""
     counts = Counter()
     for ids, times in words.items():
@@ -47,8 +25,8 @@ def count(words: Mapping[tuple, int], weigh=lambda times: times, start=0, of=sor
 @exercise("02.pairs")
 def pairs(answer) -> None:
     """pairs(words): how often each two neighbours occur, by distinct words and their numbers."""
-    words = {(1, 1, 1, 2): 3, (2, 1, 2): 5, (3,): 7, (1, 2): 4}
-    got = watched(answer, words)
+    words = {(2, 1, 2): 5, (1, 1, 1, 2): 3, (3,): 7, (1, 2): 4}
+    got = call(answer, words)
     if not isinstance(got, dict):
         raise Wrong(f"A dictionary is asked for, pair → number, and this is {kind(got)}.")
     right, got = count(words), dict(got)
@@ -73,26 +51,28 @@ def pairs(answer) -> None:
         "A later word wipes out what an earlier one had counted. Add instead.": last,
         "Every id but the last has a right neighbour: some places were jumped over.": dict(steps),
         "The neighbours at the beginning of each word are missing.": count(words, start=1),
+        "Only the first word was counted. Does the function return too early?"
+        : count({(2, 1, 2): 5}),
+        "That is the most frequent pair alone. All of them are asked for."
+        : {max(right, key=right.get): max(right.values())},
         "That is nothing at all: an empty dictionary.": {},
     })  # fmt: skip
     if ends - right.keys() <= got.keys() and len(joined):
         raise Wrong("A pair reaches from one word into the next. Words are counted apart.")
-    if got == {pair: n for pair, n in right.items() if n == max(right.values())}:
-        raise Wrong("That is the most frequent pair alone. All of them are asked for.")
     if set(got) < set(right) and all(a <= b for a, b in got):
         raise Wrong("A pair has an order: the first id, then the second. Do not sort it.")
     same(got, right, "the dictionary of counts")
     more = {(5, 6): 2, (6, 5, 6): 1}
-    if dict(watched(answer, more)) != count(more):
+    if dict(call(answer, more)) != count(more):
         raise Wrong("Right for one set of words, wrong for another. Does the answer use `words`?")
 
 
 # --- 02.encode ------------------------------------------------------------------------------
 
-# "b" + "c" was learned first, then "a" + "b", then "a" + "bc", then "c" + "d", then "c" + "a".
+# "b" + "c" was learned first, then "a" + "b", then "a" + "bc", "c" + "d", "c" + "a", "a" + "a".
 A, B, C, D = b"abcd"
-MERGES = {(B, C): 256, (A, B): 257, (A, 256): 258, (C, D): 259, (C, A): 260}
-TEXTS = (b"abc", b"cab", b"bcd", b"bcab", b"abab", b"a", b"ca")
+MERGES = {(B, C): 256, (A, B): 257, (A, 256): 258, (C, D): 259, (C, A): 260, (A, A): 261}
+TEXTS = (b"abc", b"cab", b"bcd", b"bcab", b"abab", b"a", b"ca", b"aaa", b"abcaca")
 
 
 def in_order(ids, merges, times: int | None = None) -> list[int]:
@@ -135,7 +115,7 @@ def encode(answer) -> None:
     """encode(ids, merges): the ids of a word when the earliest merges go first."""
     made = []
     for text in TEXTS:
-        got = watched(answer, list(text), MERGES)
+        got = call(answer, list(text), MERGES)
         if not isinstance(got, list | tuple):
             raise Wrong(f"A list of ids is asked for, and this is {kind(got)}.")
         made.append(list(got))
@@ -158,9 +138,8 @@ def encode(answer) -> None:
         "Bytes are merged, but what came out of a merge never merges again."
         : lambda t: in_order(t, {p: n for p, n in MERGES.items() if max(p) < 256}),
     }  # fmt: skip
-    for sentence, wrong in mistakes.items():
-        if made == [wrong(text) for text in TEXTS]:
-            raise Wrong(sentence)
+    mistakes = {said: [wrong(text) for text in TEXTS] for said, wrong in mistakes.items()}
+    known(made, mistakes)
     table = BPE(tuple(MERGES), specials=()).token_bytes
     for got, text in zip(made, TEXTS, strict=True):
         right, word = in_order(text, MERGES), text.decode()
@@ -175,7 +154,7 @@ def encode(answer) -> None:
         if got != right:
             raise Wrong(f"For {word!r} the merges come in another order than they were learned.")
     other = {(A, B): 256, (256, C): 257}
-    if list(watched(answer, list(b"abcab"), other)) != in_order(b"abcab", other):
+    if list(call(answer, list(b"abcab"), other)) != in_order(b"abcab", other):
         raise Wrong("Right for one set of merges, wrong for another. Does the answer use `merges`?")
 
 
@@ -199,7 +178,7 @@ def kitchen_bpe() -> BPE:
 @exercise("02.dollars")
 def dollars(answer) -> None:
     """dollars(texts, encoding, price): what the texts' tokens cost."""
-    texts, price = ["stir the soup", "crème and the stew, then rice"], 4.0
+    texts, price = ["stir the so", "up, crème and the stew, then rice"], 4.0
     encoding = kitchen_bpe().to_tiktoken()
     tokens = [len(encoding.encode_ordinary(text)) for text in texts]
     right = sum(tokens) * price / 1e6
@@ -223,12 +202,9 @@ def dollars(answer) -> None:
         "You divided by the price. A higher price makes a higher bill."
         : sum(tokens) / price**2 / 1e6,
     }  # fmt: skip
+    mistakes = {sentence: wrong * price for sentence, wrong in mistakes.items()}
     value = number(call(answer, texts, encoding, price))
-    for sentence, wrong in mistakes.items():
-        if math.isclose(value, wrong * price, rel_tol=1e-6):
-            raise Wrong(sentence)
-    if not math.isclose(value, right, rel_tol=1e-6):
-        raise Wrong(f"For two short texts this is too {'large' if value > right else 'small'}.")
+    recognise(value, right, mistakes, "the bill for two short texts", atol=1e-12)
     if number(call(answer, [], encoding, price)) != 0:
         raise Wrong("No texts at all cost nothing.")
     if not math.isclose(number(call(answer, texts, encoding, 8.0)), 2 * right, rel_tol=1e-6):
@@ -283,6 +259,8 @@ def prompt(answer) -> None:
         "Right for a polite user. But what this one typed was changed: the model should read it "
         "as it stands.": [user, *bpe.encode("I obey."), assistant],
     })  # fmt: skip
+    if list(call(answer, " rice\n", bpe)) == [user, *ids, assistant]:
+        raise Wrong("The blanks around a text were taken off. The model should read it as it is.")
     if {end, user, assistant} & set(got[1:-1]):
         raise Wrong("Some texts still become special tokens when they are typed.")
     if got != [user, *bpe.encode(typed), assistant]:

@@ -13,7 +13,8 @@ from llmlab.core.optim import learning_rate
 def rms_norm(answer) -> None:
     """rms_norm(x, weight, eps): x over its root mean square, times weight."""
     x = torch.tensor([[[3.0, 4.0], [0.6, -0.8]], [[1.0, 7.0], [0.0, 0.5]]])  # (2, 2, dim = 2)
-    weight, eps = torch.tensor([1.0, 2.0]), 0.1
+    weight, eps = torch.tensor([1.0, 2.0], requires_grad=True), 0.1
+    x.requires_grad_()
     mean = x.square().mean(-1, keepdim=True)
     right = x / (mean + eps).sqrt() * weight
     centred = x - x.mean(-1, keepdim=True)
@@ -44,8 +45,8 @@ def rms_norm(answer) -> None:
 def attention(answer) -> None:
     """attention(q, k, v): causal attention of one head, (T, hd) -> (T, hd)."""
     generator = torch.Generator().manual_seed(3)
-    q, k, v = torch.randn(3, 4, 9, generator=generator)  # each (T = 4, hd = 9)
-    ahead = torch.ones(4, 4).triu(1).bool()
+    q, k, v = torch.randn(3, 5, 9, generator=generator).requires_grad_()  # (T = 5, hd = 9) each
+    ahead = torch.ones(5, 5).triu(1).bool()
     scores = q @ k.T / 3
     masked = scores.masked_fill(ahead, -torch.inf)
     right = attend(*(t[None, None] for t in (q, k, v)), masked_bias(ahead))[0, 0]
@@ -57,11 +58,11 @@ def attention(answer) -> None:
         "The scores are divided by hd itself. It is a root.":
         (q @ k.T / 9).masked_fill(ahead, -torch.inf).softmax(-1) @ v,
         "The scores are divided by a root of T. It is the width of a key that counts.":
-        (q @ k.T / 2).masked_fill(ahead, -torch.inf).softmax(-1) @ v,
+        (q @ k.T / 5**0.5).masked_fill(ahead, -torch.inf).softmax(-1) @ v,
         "A place does not see itself. Only what lies *ahead* is hidden.": torch.nan_to_num(
-            scores.masked_fill(torch.ones(4, 4).triu(0).bool(), -torch.inf).softmax(-1)) @ v,
+            scores.masked_fill(torch.ones(5, 5).triu(0).bool(), -torch.inf).softmax(-1)) @ v,
         "The mask is turned round: each place sees itself and what comes.": scores.masked_fill(
-            torch.ones(4, 4).tril(-1).bool(), -torch.inf).softmax(-1) @ v,
+            torch.ones(5, 5).tril(-1).bool(), -torch.inf).softmax(-1) @ v,
         "The softmax goes over the wrong axis: each *row* of weights sums to 1.": torch.nan_to_num(
             masked.softmax(0)) @ v,
         "The mask comes after the softmax, so the weights no longer sum to 1.": scores.softmax(
@@ -113,6 +114,7 @@ def rate(answer) -> None:
             "There is no level part: the fall begins too soon.":
             (steps - step) / steps if step > 19 else -1.0,
         }  # fmt: skip
+        mistakes = {sentence: wrong for sentence, wrong in mistakes.items() if wrong >= 0}
         value = number(call(answer, step, steps, warmup, cooldown), "the factor")
         recognise(value, right, mistakes, f"the factor at {where}")
     for step in (1, 46):

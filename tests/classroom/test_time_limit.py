@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from llmlab.classroom import limit
-from llmlab.classroom.limit import TooLong, limited
+from llmlab.classroom import time_limit
+from llmlab.classroom.time_limit import TooLong, limited
 
 
 def endless():
@@ -36,7 +36,7 @@ def caught_once():
 def kind(request, monkeypatch):
     """The tests of both, on this thread."""
     if request.param == "watcher":
-        monkeypatch.setattr(limit, "_Alarm", limit._Watcher)
+        monkeypatch.setattr(time_limit, "_Alarm", time_limit._Watcher)
     elif not hasattr(signal, "setitimer"):
         pytest.skip("this system has no alarm")
     return request.param
@@ -85,7 +85,7 @@ def test_who_ends_at_the_last_moment_hears_nothing_afterwards(kind):
         for _ in range(100):
             pass
     assert 0 < stopped < 300
-    until(time.perf_counter() + 20 * limit.AGAIN)
+    until(time.perf_counter() + 20 * time_limit.AGAIN)
 
 
 def test_errors_and_results_go_through(kind):

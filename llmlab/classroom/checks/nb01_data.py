@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from llmlab.classroom import Wrong, call, exercise
-from llmlab.classroom.compare import as_list, close, number
+from llmlab.classroom.compare import as_list, close, number, recognise
 from llmlab.classroom.exercises import kind
 
 
@@ -56,6 +56,8 @@ def leaks(answer) -> None:
         ((f"Found on the web. {EXAM[0]} Enjoy!", EXAM, 8), True,
          "A page that quotes a whole exam text is let through."),
         ((other, EXAM, 8), False, "A page that has nothing in common with the exam is accused."),
+        ((EXAM[0], [*EXAM, other], 8), True,
+         "A page that quotes one of two exam texts is let through: one leak is enough."),
         (("Today we boil the rice in a wide pan until noon.", EXAM, 8), True,
          "A page that quotes only a part of an exam text is let through: a run of n words is "
          "enough."),
@@ -63,8 +65,10 @@ def leaks(answer) -> None:
          "A run that is shorter than n words is enough for your function."),
         (("The water of the pan is gone until the rice in a wide boil", EXAM, 8), False,
          "The same words in another order are taken for a leak. A run has an order."),
-        (("boil  the rice,\nin a wide pan until", EXAM, 8), True,
+        (("boil  the rice,\nin a wide pan until noon", EXAM, 8), True,
          "Commas, capitals or line ends hide a leak. Compare words, not characters."),
+        (("Boil the rice in a wide pan until", EXAM, 8), True,
+         "A page of just n words is let through, and all of them are a run of the exam."),
         (("Boil the rice in a wide", EXAM, 8), False,
          "A page of fewer than n words cannot share a run of n; yours says that it does."),
         (("Peel a pear and eat it slowly in May", [*EXAM, other], 8), True,
@@ -78,27 +82,20 @@ def leaks(answer) -> None:
 def precision(answer) -> None:
     """quality(removed, dirt): precision and recall of a filter, from two sets."""
     removed, dirt = {1, 2, 3, 4, 5}, {4, 5, 6, 7, 8, 9, 10, 11}
-    precision, recall = two_numbers(call(answer, removed, dirt))
-    right = 2 / 5, 2 / 8
-    mistakes = {
-        (2 / 8, 2 / 5): "These are the two, but the other way round: precision comes first.",
-        (40.0, 25.0): "Those are percentages. A share lies between 0 and 1.",
-        (3 / 5, 6 / 8): "Those are the shares of the mistakes. What is asked for is their "
-        "opposite.",
-        (2 / 5, 2 / 5): "The second one is again a share of what was removed. Recall is a share "
-        "of the dirt.",
-        (2 / 8, 2 / 8): "The first one is again a share of the dirt. Precision is a share of what "
-        "was removed.",
-        (2 / 11, 2 / 11): "That is what the sets have in common, out of both together: their "
-        "Jaccard similarity.",
-        (5 / 8, 8 / 5): "The sizes of the sets alone say nothing: what do they have in common?",
-        (2.0, 2.0): "That is a count. Put it in relation, to one set and to the other.",
-    }
-    for wrong, sentence in mistakes.items():
-        if max(abs(a - b) for a, b in zip((precision, recall), wrong, strict=True)) < 1e-9:
-            raise Wrong(sentence)
-    close(precision, right[0], "the precision")
-    close(recall, right[1], "the recall")
+    recognise(two_numbers(call(answer, removed, dirt)), [2 / 5, 2 / 8], {
+        "These are the two, but the other way round: precision comes first.": [2 / 8, 2 / 5],
+        "Those are percentages. A share lies between 0 and 1.": [40.0, 25.0],
+        "Those are the shares of the mistakes. What is asked for is their opposite.":
+        [3 / 5, 6 / 8],
+        "The second one is again a share of what was removed. Recall is a share of the dirt.":
+        [2 / 5, 2 / 5],
+        "The first one is again a share of the dirt. Precision is a share of what was removed.":
+        [2 / 8, 2 / 8],
+        "That is what the sets have in common, out of both together: their Jaccard similarity.":
+        [2 / 11, 2 / 11],
+        "The sizes of the sets alone say nothing: what do they have in common?": [5 / 8, 8 / 5],
+        "That is a count. Put it in relation, to one set and to the other.": [2.0, 2.0],
+    }, "the pair of precision and recall")  # fmt: skip
     close(two_numbers(call(answer, {1}, {1, 2}))[1], 0.5, "the recall of another filter")
     if two_numbers(call(answer, set(), {1})) != [1.0, 0.0]:
         raise Wrong("A filter that removes nothing does nothing wrong: precision 1, recall 0.")
@@ -118,24 +115,18 @@ def two_numbers(value: object) -> list[float]:
 def temperature(answer) -> None:
     """mix(sizes, alpha): source -> share of the mixture, sizes to the power of alpha."""
     sizes = {"a": 1.0, "b": 4.0, "c": 16.0}
-    got = shares(answer, sizes, 0.5)
-    mistakes = {
-        (1, 2, 4): "The ratios are right, but shares sum to 1. Divide by their sum.",
-        (1 / 21, 4 / 21, 16 / 21): "That is the mixture as it lies there. Where is alpha?",
-        (1 / 273, 16 / 273, 256 / 273): "Large sources became even larger. Is it 1 / alpha, where "
-        "alpha is meant?",
-        (1 / 3, 1 / 3, 1 / 3): "All sources get the same, which they should at alpha = 0 alone.",
-        (0.5, 2, 8): "alpha multiplies the sizes in your function. It is an exponent.",
-        (100 / 7, 200 / 7, 400 / 7): "Those are percentages. Shares sum to 1.",
-        (4 / 7, 2 / 7, 1 / 7): "The smallest source got the most. Is the exponent's sign right?",
-        (21**-0.5, 2 * 21**-0.5, 4 * 21**-0.5): "Raise to the power first and divide by the sum "
-        "of the powers then.",
-    }
-    for wrong, sentence in mistakes.items():
-        if all(abs(a - b) < 1e-9 for a, b in zip(got, wrong, strict=True)):
-            raise Wrong(sentence)
-    for name, right in zip(sizes, (1 / 7, 2 / 7, 4 / 7), strict=True):
-        close(got[list(sizes).index(name)], right, f"the share of {name}")
+    recognise(shares(answer, sizes, 0.5), [1 / 7, 2 / 7, 4 / 7], {
+        "The ratios are right, but shares sum to 1. Divide by their sum.": [1, 2, 4],
+        "That is the mixture as it lies there. Where is alpha?": [1 / 21, 4 / 21, 16 / 21],
+        "Large sources became even larger. Is it 1 / alpha, where alpha is meant?":
+        [1 / 273, 16 / 273, 256 / 273],
+        "All sources get the same, which they should at alpha = 0 alone.": [1 / 3, 1 / 3, 1 / 3],
+        "alpha multiplies the sizes in your function. It is an exponent.": [0.5, 2, 8],
+        "Those are percentages. Shares sum to 1.": [100 / 7, 200 / 7, 400 / 7],
+        "The smallest source got the most. Is the exponent's sign right?": [4 / 7, 2 / 7, 1 / 7],
+        "Raise to the power first and divide by the sum of the powers then.":
+        [21**-0.5, 2 * 21**-0.5, 4 * 21**-0.5],
+    }, "the mixture of a, b and c")  # fmt: skip
     for alpha, right in ((1.0, 16 / 21), (0.0, 1 / 3)):
         close(shares(answer, sizes, alpha)[2], right, f"the share of c at alpha = {alpha:g}")
     close(

@@ -1,12 +1,9 @@
-"""All checks against answers of every kind, and the table of each exercise's wrong answers.
-
-What is told of single mistakes stands in test_n00.py to test_n08.py, in WRONG_ANSWERS; this module
-reads those tables and makes more answers, good and bad, out of each notebook's own solution.
-"""
+"""All checks against answers of every kind, made out of each notebook's own solution."""
 
 import copy
 import functools
-import importlib.util
+import importlib
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,48 +13,37 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmlab.classroom import check, exercises, verdict
+from llmlab.classroom import Wrong, check, compare, exercises, verdict
 from llmlab.classroom.exercises import LONGEST_VERDICT, PRINTED, RIGHT, WRONG
 from llmlab.classroom.progress import progress_file
 
-
-def _tables() -> list:
-    """The test modules of the notebooks' checks."""
-    loaded = []
-    for path in sorted(Path(__file__).parent.glob("test_n[0-9][0-9].py")):
-        spec = importlib.util.spec_from_file_location(f"table_{path.stem}", path)
-        loaded.append(importlib.util.module_from_spec(spec))
-        spec.loader.exec_module(loaded[-1])
-    return loaded
-
-
-TABLES = _tables()
+ROOT = Path(__file__).parents[3]
 REGISTERED = {
     task.name: task
     for task in exercises.registered()
-    if task.function.__module__.startswith("llmlab.classroom.n")
+    if task.function.__module__.startswith("llmlab.classroom.checks.")
 }
-# These take nothing that could be edited.
-PLAIN = {
-    "00.params", "00.hours", "00.chats", "01.stop_words", "02.prompt", "03.rotate", "04.rate",
-    "06.swap_food", "07.nothing_twice", "08.grpo_flops", "08.hf_name",
-}  # fmt: skip
-# Whoever calls these in the notebook still needs what was handed over: an edit is a mistake.
-LEFT_ALONE = {
-    "02.pairs", "02.encode", "03.gradient", "03.nearest", "03.analogy", "05.conversation",
-    "05.answer_mask", "05.asked_first", "05.lora", "08.number_kept", "08.difference",
-}  # fmt: skip
 # Arguments that the notebook's own solution has no use for.
 UNUSED = {("07.nothing_twice", 0), ("07.loophole", 1)}
+# Whose right answers are worth a gradient.
+LEARNING = {"04.rms_norm", "04.attention", "05.lora", "06.preference_loss", "07.clipped"}
 
 every = pytest.mark.parametrize("exercise", REGISTERED)
+
+
+def detached(result):
+    return result.detach() if isinstance(result, torch.Tensor) else result
+
+
+def kept(value):
+    """A copy that what is done to the value later does not reach; its gradient goes on."""
+    return value.clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 
 @pytest.fixture
 def right(exercise, solution) -> Callable:
     """The solution of the exercise that the test is about."""
-    (table,) = [t for t in TABLES if exercise in t.EXERCISES]
-    return solution(exercise, table.EXERCISES[exercise], **getattr(table, "SPACE", {}))
+    return solution(exercise)
 
 
 @pytest.fixture
@@ -68,7 +54,7 @@ def results(exercise, right) -> list:
     def noting(*args):
         result = right(*args)
         if len(found) < 5 and repr(result) not in map(repr, found):
-            found.append(copy.deepcopy(result))
+            found.append(copy.deepcopy(detached(result)))
         return result
 
     assert verdict(exercise, noting)[0] == RIGHT
@@ -91,21 +77,57 @@ def secrets(results: list) -> tuple[str, ...]:
     return tuple(text for text in written if len(text) > 5)
 
 
-# --- The table ------------------------------------------------------------------------------
+# --- The mistakes that a check knows --------------------------------------------------------
+
+# What would give an answer away, by notebook.
+REVEALS = {
+    "00": r"6 ?[*·] ?n|3600|sum\(", "01": r"\*\*|lower\(|findall|len\(|0\.4\b|0\.25|1 / 7",
+    "02": r"sorted\(|min\(|most_common|\+= ?times|1e6|\*bpe|256",
+    "03": r"index_add|cos ?[*·]|norm\(", "04": r"\*\* ?0\.5|sqrt\(|-inf|softmax\(-1|cumsum|\.mT\b",
+    "05": r"\[:number\]|not in asked|ids\[:-1\]|len\(down\)|alpha / |\.T\b|@",
+    "06": r"logsigmoid|softplus|log1p|min\(int|split\(|removesuffix|\[1:\]|== old|!= r",
+    "07": r"- probs|eye\(|exp\(|set\(|len\(|minimum|number of ingredients",
+    "08": r"is not None\)|randint|0\.975|\b[46] ?\+ ?6|4 \* n|startswith",
+}  # fmt: skip
 
 
-def test_each_exercise_has_five_wrong_answers_at_least():
-    wrong = {name: len(answers) for t in TABLES for name, answers in t.WRONG_ANSWERS.items()}
-    asked = {name for table in TABLES for name in table.EXERCISES}
-    for name, task in REGISTERED.items():
-        print(f"{name:<20}{wrong.get(name, 0):>3} wrong answers{', must' if task.must else ''}")
-    assert wrong.keys() == asked == REGISTERED.keys()
-    assert len(REGISTERED) == 36 and min(wrong.values()) >= 5
+@pytest.fixture
+def asked(exercise, right, monkeypatch) -> list:
+    """What the check asks about the solution, in turn: by which function, of what."""
+    made = []
+
+    def noting(function, *given, **settings):
+        made.append((function, given, settings))
+        return function(*given, **settings)
+
+    module = sys.modules[REGISTERED[exercise].function.__module__]
+    for name in ("recognise", "known"):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, functools.partial(noting, getattr(compare, name)))
+    assert verdict(exercise, right)[0] == RIGHT
+    monkeypatch.undo()
+    return made
+
+
+@every
+def test_each_mistake_has_a_sentence_of_its_own_that_gives_nothing_away(exercise, asked):
+    told = {}
+    for function, given, settings in asked:
+        mistakes = given[2 if function is compare.recognise else 1]
+        for sentence, wrong in mistakes.items():
+            told.setdefault(sentence, False)
+            answer = [wrong, *given[1:]] if function is compare.recognise else [wrong, mistakes]
+            try:
+                function(*answer, **settings)
+            except Wrong as said:
+                told[sentence] |= str(said) == sentence
+    assert [sentence for sentence, reached in told.items() if not reached] == []
+    for sentence in told:
+        assert len(sentence) > 20 and not re.search(REVEALS[exercise[:2]], sentence), sentence
 
 
 def test_they_stand_in_the_notebooks_order_with_the_same_musts(build):
-    notebooks = Path(__file__).parents[2] / "notebooks" / "src"
-    for source in sorted(notebooks.glob("[0-9][0-9]_*.py")):
+    for source in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py")):
         cells = [cell.source for cell in build.read(source).cells]
         heads = [
             (c, after) for c, after in zip(cells, cells[1:], strict=False) if "# Exercise" in c
@@ -153,8 +175,8 @@ def test_no_argument_can_be_ignored(exercise, right):
             first = []
 
             def stubborn(*args, place=place, first=first):
-                first[:] = first or [copy.deepcopy(args[place])]
-                return right(*args[:place], copy.deepcopy(first[0]), *args[place + 1 :])
+                first[:] = first or [kept(args[place])]
+                return right(*args[:place], kept(first[0]), *args[place + 1 :])
 
             told(exercise, stubborn)
 
@@ -278,33 +300,57 @@ def empty(value: object) -> bool:
 
 
 @every
-def test_who_edits_the_inputs_afterwards_is_right_where_nobody_needs_them(exercise, right):
-    def careless(*args):
-        result = copy.deepcopy(right(*args))
-        for arg in args:
-            empty(arg)
-        return result
+@pytest.mark.parametrize("first", [False, True], ids=["afterwards", "first"])
+def test_whoever_edits_the_inputs_is_told_so(exercise, right, first):
+    """Emptied at first, they fool no check; afterwards, the caller still needs them."""
+    edited = []
 
-    if exercise in LEFT_ALONE:
-        assert "changes" in told(exercise, careless)
-    else:
-        assert verdict(exercise, careless)[0] == RIGHT
+    def careless(*args):
+        result = None if first else kept(right(*args))
+        edited.append(any([empty(arg) for arg in args]))
+        return right(*args) if first else result
+
+    mark, sentence = verdict(exercise, careless)
+    assert (mark == RIGHT) != any(edited)
+    assert first or not any(edited) or "Your function changes" in sentence
 
 
 @every
-def test_who_edits_the_inputs_first_fools_no_check(exercise, right):
-    """The right answer for emptied inputs: a check that looked at them would be content."""
-    edited = []
+def test_a_gradient_is_asked_for_where_a_training_needs_it(exercise, right):
+    """A result without one has the right numbers and could teach nothing."""
+    mark, sentence = verdict(exercise, lambda *args: detached(right(*args)))
+    assert (mark == WRONG and "no gradient" in sentence) == (exercise in LEARNING)
 
-    def cunning(*args):
-        edited.append(any([empty(arg) for arg in args]))
-        return right(*args)
+    def in_part(*args):
+        learn = [i for i, arg in enumerate(args) if getattr(arg, "requires_grad", False)]
+        cut = [arg.detach() if i == learn[-1] else arg for i, arg in enumerate(args)]
+        return right(*cut)
 
-    if exercise in PLAIN:
-        assert verdict(exercise, cunning)[0] == RIGHT and not any(edited)
-    else:
-        told(exercise, cunning)
-        assert any(edited)
+    if exercise in LEARNING:
+        assert "gradient" in told(exercise, in_part)
+
+
+def in_format(result, dtype):
+    """A tensor's numbers in another number format, where it holds decimals."""
+    decimal = isinstance(result, torch.Tensor) and result.is_floating_point()
+    return result.to(dtype) if decimal else result
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_the_number_format_of_an_answer_does_not_count(exercise, right, dtype):
+    assert verdict(exercise, lambda *args: in_format(right(*args), dtype))[0] == RIGHT
+
+
+@every
+def test_what_a_notebook_hands_out_cannot_be_changed(exercise):
+    """What cells import by its name, and the foods: no answer can spoil it for the next."""
+    (source,) = (ROOT / "notebooks" / "src").glob(f"{exercise[:2]}_*.py")
+    found = re.findall(r"^from (llmlab\S*) import (.*)$", source.read_text("utf-8"), re.M)
+    for module, names in [*found, ("llmlab.kitchen", "FOODS, FAMILIES")]:
+        for name in names.split(" as ")[0].split(", "):
+            value = getattr(importlib.import_module(module), name, None)
+            assert not isinstance(value, list | dict | set), f"{module}.{name}"
 
 
 # --- What is printed ------------------------------------------------------------------------

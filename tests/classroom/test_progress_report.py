@@ -12,7 +12,8 @@ import pytest
 from llmlab import cli
 from llmlab.classroom import exercise
 from llmlab.classroom.exercises import registered
-from llmlab.classroom.overview import (
+from llmlab.classroom.progress import Progress, note, progress_file, read
+from llmlab.classroom.progress_report import (
     LONGEST_NAME,
     class_csv,
     class_rows,
@@ -20,7 +21,6 @@ from llmlab.classroom.overview import (
     collect,
     learners_view,
 )
-from llmlab.classroom.progress import Progress, note, progress_file, read
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("in_class")

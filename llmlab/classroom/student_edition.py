@@ -8,10 +8,9 @@ A solution stands in a source between two lines of their own, `### BEGIN SOLUTIO
 - at the top of a cell, plain assignments `name = value` and nothing else: `name = ...` for each.
 
 So a cell with a gap runs: nothing raises until somebody calls the function, and `check`, which
-does, says "not done yet".  What a gap leaves open is used by the `check` that ends its cell, and
-by nothing else in the notebook; a later cell that needs the function takes the package's.  So the
-student edition runs from top to bottom, whatever is filled in.  A source that breaks one of these
-rules is refused, with the cell and the reason.
+does, says "not done yet".  A later cell that needs the function takes the package's, so that the
+student edition runs from top to bottom, whatever is filled in.  Markers that stand elsewhere are
+refused, with the cell and the reason.
 """
 
 import ast
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 TO_ANSWERS = re.compile(r"\n\n\[Open in Colab\]\(\S+\)$")  # a link to the notebook with solutions
-DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 LIKE_A_MARKER = re.compile(r"#.*\b(begin|end)\W*solution", re.IGNORECASE)
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -87,17 +85,12 @@ def clear_solutions(codes: list[str]) -> list[str]:
 
     LabError names the cell, counted from 0, and the rule that it breaks.
     """
-    cleared, still_open = [], set()
+    cleared = []
     for number, code in enumerate(codes):
         try:
-            gaps = find_gaps(code)
-            code = fill(code, gaps)
-            names = {name for gap in gaps for name in gap.names}
-            _refuse_use(code, still_open, names)
+            cleared.append(fill(code, find_gaps(code)))
         except LabError as error:
             raise LabError(f"cell {number}: {error}") from None
-        still_open = (still_open - _names(_parse(code).body, ast.Store)) | names
-        cleared.append(code)
     return cleared
 
 
@@ -107,12 +100,11 @@ def clear_solutions(codes: list[str]) -> list[str]:
 @dataclass(frozen=True)
 class Gap:
     """Lines `first` to `last` of a cell (counted from 0, with the markers), and what stands in
-    for them; names: what the cell does not really have before the gap is filled."""
+    for them."""
 
     first: int
     last: int
     stub: list[str]
-    names: set[str]
 
 
 def find_gaps(code: str) -> list[Gap]:
@@ -147,11 +139,10 @@ def _gap(code: str, first: int, last: int) -> Gap:
     around = [n for n in statements if n.lineno - 1 < first and n.end_lineno >= ends]
     if any(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in around):
         stub = ["# YOUR CODE HERE", "raise NotImplementedError()"]
-        outer = next(n.name for n in around if isinstance(n, DEFINITIONS))
-        return Gap(first, last, [" " * indent + line for line in stub], {outer})
+        return Gap(first, last, [" " * indent + line for line in stub])
     if not around and all(_is_plain(n) for n in inside):
         names = [t.id for n in inside for t in ast.walk(n.targets[0]) if isinstance(t, ast.Name)]
-        return Gap(first, last, [f"{n} = ...  # YOUR ANSWER HERE" for n in names], set(names))
+        return Gap(first, last, [f"{n} = ...  # YOUR ANSWER HERE" for n in names])
     raise LabError(
         f"the solution in line {first + 1} must stand inside a function, or be assignments "
         "`name = value` at the top of the cell: else the student's cell could not run."
@@ -172,36 +163,6 @@ def fill(code: str, gaps: list[Gap]) -> str:
     for gap in reversed(gaps):
         lines[gap.first : gap.last + 1] = gap.stub
     return "\n".join(lines)
-
-
-def _refuse_use(code: str, still_open: set[str], own: set[str]) -> None:
-    """LabError when a cell uses what may still be a gap: earlier ones, and its `own` but for the
-    check that ends it."""
-    body = _parse(code).body
-    used = still_open & (_names(body, ast.Load) - _names(body, ast.Store))
-    if own:
-        if not (body and ast.unparse(body[-1]).startswith("check(")):
-            raise LabError("a cell with a solution ends with its check(...).")
-        runs = [n for n in body[:-1] if not isinstance(n, DEFINITIONS)]
-        used |= own & _names(runs, ast.Load)
-    if used:
-        raise LabError(
-            f"{', '.join(sorted(used))} may still be a gap here. Only the check that ends an "
-            "exercise's cell may use it; elsewhere use the package's version."
-        )
-
-
-def _names(nodes: list[ast.stmt], context: type[ast.expr_context]) -> set[str]:
-    """The names that statements load, or store (definitions and imports among them)."""
-    found = set()
-    for node in (inner for top in nodes for inner in ast.walk(top)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, context):
-            found.add(node.id)
-        elif context is ast.Store and isinstance(node, DEFINITIONS):
-            found.add(node.name)
-        elif context is ast.Store and isinstance(node, ast.alias):
-            found.add((node.asname or node.name).split(".")[0])
-    return found
 
 
 def _parse(code: str) -> ast.Module:

@@ -4,10 +4,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from llmlab.classroom import Wrong, close, exercise, same
-from llmlab.classroom.compare import as_list, recognise
-from llmlab.classroom.n02 import known, watched
-from llmlab.classroom.n03 import ask
+from llmlab.classroom import Wrong, call, close, exercise, same
+from llmlab.classroom.compare import as_list, known, recognise
 
 # --- 05.conversation ------------------------------------------------------------------------
 
@@ -26,7 +24,7 @@ def odd(text: str) -> list[int]:
 def conversation(answer) -> None:
     """conversation(turns, encode, user, assistant, end): a whole talk as one list of ids."""
     turns = [("ab", "c"), ("d", "ef")]  # ids 10, 11 | 12 | 13 | 14, 15
-    got = as_list(watched(answer, turns, letters, 1, 2, 3))
+    got = as_list(call(answer, turns, letters, 1, 2, 3))
     if isinstance(got, list) and any(isinstance(part, str) for part in got):
         raise Wrong("There are texts among the ids. What makes ids of a text?")
     if isinstance(got, list) and any(isinstance(part, list | tuple) for part in got):
@@ -54,10 +52,10 @@ def conversation(answer) -> None:
         "The marks are missing: nothing tells who speaks.": [10, 11, 12, 13, 14, 15],
     })  # fmt: skip
     same(got, [1, 10, 11, 2, 12, 3, 1, 13, 2, 14, 15, 3], "the row of ids")
-    other = as_list(watched(answer, [("a", ""), ("", "b")], odd, 7, 8, 9))
+    other = as_list(call(answer, [("a", ""), ("", "b")], odd, 7, 8, 9))
     if other != [7, 194, 8, 9, 7, 8, 196, 9]:
         raise Wrong("Right for one talk, wrong for another. Does it use all that it is given?")
-    if as_list(watched(answer, [], letters, 1, 2, 3)) != []:
+    if as_list(call(answer, [], letters, 1, 2, 3)) != []:
         raise Wrong("A talk without a turn has no ids.")
 
 
@@ -66,10 +64,10 @@ def conversation(answer) -> None:
 
 @exercise("05.answer_mask", must=True)
 def answer_mask(answer) -> None:
-    """answer_mask(ids, assistant, end): where the next id belongs to an answer."""
+    """answer_mcall(ids, assistant, end): where the next id belongs to an answer."""
     ids = [1, 10, 11, 2, 20, 21, 3, 1, 12, 2, 22, 3]  # user 1, assistant 2, end 3
     right = marks("...xxx...xx")
-    got = as_list(watched(answer, ids, 2, 3))
+    got = as_list(call(answer, ids, 2, 3))
     if isinstance(got, list) and set(map(str, got)) <= {"0", "1", "0.0", "1.0"}:
         got = [bool(mark) for mark in got]
     known(got, {
@@ -97,10 +95,10 @@ def answer_mask(answer) -> None:
     if isinstance(got, list) and any(mark in ids[3:] for mark in got if not isinstance(mark, bool)):
         raise Wrong("Those are ids, and truth values are asked for: one for each id but the last.")
     same(got, right, "the mask")
-    cut_off = as_list(watched(answer, [5, 10, 6, 20, 21], 6, 7))
+    cut_off = as_list(call(answer, [5, 10, 6, 20, 21], 6, 7))
     if cut_off != marks("..xx"):
         raise Wrong("Right for one talk, wrong for one whose last answer was cut off.")
-    if as_list(watched(answer, [5, 10, 6, 20, 7, 5, 11, 6, 21, 7], 6, 7)) != marks("..xx...xx"):
+    if as_list(call(answer, [5, 10, 6, 20, 7, 5, 11, 6, 21, 7], 6, 7)) != marks("..xx...xx"):
         raise Wrong("Right for one talk, wrong for another. Does the answer use `end`?")
 
 
@@ -116,7 +114,7 @@ def marks(text: str) -> list[bool]:
 def asked_first(answer) -> None:
     """asked_first(foods, asked, number): the asked foods, then the card's others."""
     foods = ["beef", "rice", "onions", "peas", "garlic", "milk", "corn"]
-    got = as_list(watched(answer, foods, ["garlic", "beef"], 4))
+    got = as_list(call(answer, foods, ["garlic", "beef"], 4))
     known(got, {
         "The number is not kept: that is the whole list.":
         ["garlic", "beef", "rice", "onions", "peas", "milk", "corn"],
@@ -140,9 +138,11 @@ def asked_first(answer) -> None:
     if isinstance(got, list) and any(got.count(food) > 1 for food in got):
         raise Wrong("A food stands there twice. Which of the card's foods were asked for already?")
     same(got, ["garlic", "beef", "rice", "onions"], "the list")
-    whole = as_list(watched(answer, foods[:5], ["peas"], None))
+    whole = as_list(call(answer, foods[:5], ["peas"], None))
     same(whole, ["peas", "beef", "rice", "onions", "garlic"], "the list without a number")
-    short = as_list(watched(answer, ["corn", "dill"], ["dill"], 9))
+    beside = as_list(call(answer, ["beef", "rice", "onions", "peas"], ["beef", "rice"], None))
+    same(beside, ["beef", "rice", "onions", "peas"], "the list where asked foods are neighbours")
+    short = as_list(call(answer, ["corn", "dill"], ["dill"], 9))
     same(short, ["dill", "corn"], "the list of a short card")
 
 
@@ -154,10 +154,11 @@ def lora(answer) -> None:
     """lora(x, weight, down, up, alpha): a matrix with its thin correction beside it."""
     generator = torch.Generator().manual_seed(5)
     x, weight, down, up = (
-        torch.randn(*shape, generator=generator) for shape in ((4, 6), (5, 6), (3, 6), (5, 3))
+        torch.randn(*shape, generator=generator, requires_grad=True)
+        for shape in ((4, 6), (5, 6), (3, 6), (5, 3))
     )
     plain, thin = x @ weight.T, (x @ down.T) @ up.T  # (4, 5) each
-    recognise(ask(answer, x, weight, down, up, 4.0), plain + 4 / 3 * thin, {
+    recognise(call(answer, x, weight, down, up, 4.0), plain + 4 / 3 * thin, {
         "The correction is missing.": plain,
         "That is the correction alone. The matrix itself counts as well.": 4 / 3 * thin,
         "The correction is not weighed. Both alpha and the rank have a say.": plain + thin,
@@ -174,10 +175,15 @@ def lora(answer) -> None:
         "The correction is multiplied by what the matrix gives. It is added to it.":
         plain * 4 / 3 * thin,
     })  # fmt: skip
-    one = ask(answer, x[:1], 2 * weight, down[:1], up[:, :1], 1.0)
+    one = call(answer, x[:1], 2 * weight, down[:1], up[:, :1], 1.0)
     close(one, x[:1] @ (2 * weight + up[:, :1] @ down[:1]).T, "the answer for rank 1", atol=1e-5)
-    with Noting() as noting:
-        answer(x, weight, down, up, 4.0)
+    noting = Noting()
+
+    def noted(*given):
+        with noting:
+            return answer(*given)
+
+    call(noted, x, weight, down, up, 4.0)
     if noting.shapes & {(5, 6), (6, 5)}:
         raise Wrong(
             "The numbers are right, but a matrix as large as `weight` was made on the way. Let x "
