@@ -19,7 +19,7 @@ from llmlab import artifacts
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE, SPECIALS
-from llmlab.hub.encoding import HubTokenizer
+from llmlab.hub.hub_tokenizer import HubTokenizer
 
 STAGES = ("data", "tokenization", "embedding", "pretraining", "sft", "reward", "dpo", "rl")
 LOOPS = ("pretraining", "sft", "reward", "dpo", "grpo", "ppo", "last")  # each has a budget

@@ -10,7 +10,7 @@ from llmlab.classroom.compare import as_list, number
 from llmlab.classroom.exercises import kind
 from llmlab.classroom.n02 import watched
 from llmlab.core.model import ModelConfig, Transformer
-from llmlab.hub.layout import hf_name as _hf_name
+from llmlab.hub.config import hf_name as _hf_name
 from llmlab.kitchen import FOODS, Request, Score
 from llmlab.stages.report import bootstrap
 
