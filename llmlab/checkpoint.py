@@ -12,7 +12,7 @@ import torch
 from llmlab.artifacts import LabError, reading, replacing
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
-from llmlab.hub.encoding import HubTokenizer
+from llmlab.hub.hub_tokenizer import HubTokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

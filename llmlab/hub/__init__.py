@@ -5,7 +5,7 @@ Our Transformer is a Llama with other names for its parts; with norms on queries
 Qwen3.  https://huggingface.co/docs/transformers (Llama, Qwen3), /docs/tokenizers, /docs/peft
 """
 
-from llmlab.hub.encoding import HubTokenizer
 from llmlab.hub.folder import load_hf, save_hf
+from llmlab.hub.hub_tokenizer import HubTokenizer
 
 __all__ = ["HubTokenizer", "load_hf", "save_hf"]

@@ -14,9 +14,9 @@ from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.hub import gguf
 from llmlab.hub.card import plain_card
-from llmlab.hub.encoding import HubTokenizer
-from llmlab.hub.layout import hf_config, hf_name, read_config
-from llmlab.hub.tokenizer import read_tokenizer, tokenizer_files
+from llmlab.hub.config import hf_config, hf_name, read_config
+from llmlab.hub.hub_tokenizer import HubTokenizer
+from llmlab.hub.tokenizer_json import read_tokenizer, tokenizer_files
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 

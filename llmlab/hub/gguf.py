@@ -12,9 +12,9 @@ from torch import Tensor
 
 from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
-from llmlab.hub.encoding import GPT2_PATTERN, HubTokenizer
-from llmlab.hub.layout import ROPE_TYPES, slowed
-from llmlab.hub.tokenizer import byte_level, split
+from llmlab.hub.config import ROPE_TYPES, slowed
+from llmlab.hub.hub_tokenizer import GPT2_PATTERN, HubTokenizer
+from llmlab.hub.tokenizer_json import byte_level, split
 
 if TYPE_CHECKING:
     from gguf import GGUFReader

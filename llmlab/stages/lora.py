@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from llmlab.artifacts import LabError
 from llmlab.core.model import Linear, Transformer
-from llmlab.hub.adapter import read_adapter, write_adapter
+from llmlab.hub.peft_adapter import read_adapter, write_adapter
 
 
 class LoRALinear(nn.Module):

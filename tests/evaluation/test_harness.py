@@ -45,7 +45,7 @@ def test_bits_per_byte_and_the_kitchens_rules_come_into_the_report(made, capsys)
 
 
 def test_a_model_from_elsewhere_has_no_kitchen(made, tmp_path):
-    foreign = hub.HubTokenizer(hub.tokenizer.tokenizer_json(BPE((), r"\S+|\s+", ("</s>",))))
+    foreign = hub.HubTokenizer(hub.tokenizer_json.tokenizer_json(BPE((), r"\S+|\s+", ("</s>",))))
     model = Transformer(ModelConfig(vocab_size=foreign.vocab_size, dim=32, n_layers=1))
     hub.save_hf(model, foreign, tmp_path / "model")
     stored = read_json(tmp_path / "model" / "tokenizer.json")

@@ -16,7 +16,7 @@ from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.hub import load_hf, save_hf
-from llmlab.hub.layout import slowed
+from llmlab.hub.config import slowed
 from llmlab.training import loop
 
 TEXTS = [

@@ -7,7 +7,7 @@ import transformers
 
 from llmlab.artifacts import LabError
 from llmlab.hub import load_hf
-from llmlab.hub.encoding import byte_characters
+from llmlab.hub.hub_tokenizer import byte_characters
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 

@@ -9,7 +9,7 @@ from llmlab.classroom import Wrong, call, exercise
 from llmlab.classroom.compare import as_list, number, recognise
 from llmlab.classroom.exercises import kind
 from llmlab.core.model import ModelConfig, Transformer
-from llmlab.hub.layout import hf_name as _hf_name
+from llmlab.hub.config import hf_name as _hf_name
 from llmlab.kitchen import FOODS, Request, Score
 from llmlab.stages.report import bootstrap
 

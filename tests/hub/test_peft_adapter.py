@@ -11,7 +11,7 @@ from llmlab.artifacts import LabError
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE, SPECIALS
 from llmlab.hub import load_hf, save_hf
-from llmlab.hub.adapter import read_adapter, write_adapter
+from llmlab.hub.peft_adapter import read_adapter, write_adapter
 from llmlab.stages.lora import LoRALinear, add_lora, load_adapter, merge_lora, save_adapter
 
 peft = pytest.importorskip("peft", reason="the package peft is not installed")

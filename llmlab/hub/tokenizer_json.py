@@ -6,7 +6,7 @@ import regex
 
 from llmlab.artifacts import read_json
 from llmlab.core.tokenizer import BPE
-from llmlab.hub.encoding import HubTokenizer, byte_characters
+from llmlab.hub.hub_tokenizer import HubTokenizer, byte_characters
 
 # Every turn is <|role|> and what was said; an answer ends with <|end|>.
 CHAT_TEMPLATE = (

@@ -16,8 +16,8 @@ from llmlab.checkpoint import load_checkpoint, save_checkpoint
 from llmlab.core.tokenizer import BPE
 from llmlab.corpus import sources
 from llmlab.hub import HubTokenizer
-from llmlab.hub.encoding import byte_characters
 from llmlab.hub.gguf import LLAMA3_PATTERN, opened
+from llmlab.hub.hub_tokenizer import byte_characters
 from llmlab.widgets.token_view import tokenise
 
 HOUSE = [p.read_text("utf-8") for p in sorted((data_dir() / "house").glob("*.json"))]

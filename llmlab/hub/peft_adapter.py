@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from llmlab.artifacts import LabError, read_json, write_atomic, write_json
-from llmlab.hub.layout import PART_NAMES, hf_name
+from llmlab.hub.config import PART_NAMES, hf_name
 
 PREFIX = "base_model.model."
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
