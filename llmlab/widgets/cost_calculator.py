@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 
+from llmlab.figures import COLOURS
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
 from llmlab.widgets.box import FIT, Box
-from llmlab.widgets.loss_curve import COLOURS
 from llmlab.widgets.page import escape, live_and_static, plain
 
 OWN = "a model of your own"

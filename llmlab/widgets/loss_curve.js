@@ -1,8 +1,8 @@
 // The live view of LossCurve.  All words are set by textContent; nothing is loaded from elsewhere.
-// Geometry, colours, dashes and ticks are those of loss_curve.py, which draws the static picture.
 
 const [WIDTH, HEIGHT] = [640, 320];
 const [LEFT, RIGHT, TOP, BOTTOM] = [58, 24, 12, 44];
+// Told apart by colour-blind readers, at least 3:1 on white and on #111; the dashes tell as well.
 const COLOURS = ["#1f83c4", "#d55e00", "#009e73", "#c266a0", "#9a7d00"];
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2"];
 
