@@ -10,7 +10,7 @@ from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, display
 
 from llmlab import figures
-from llmlab.widgets.page import Widget, Words, escape, plain, script
+from llmlab.widgets.base import Widget, Words, escape, plain, script, style
 
 MAX_POINTS = 600  # of one curve that travel to the page: about one for each pixel
 MIN_SECONDS = 0.2  # between two messages to the page
@@ -28,7 +28,7 @@ class LossCurve(Widget):
     title, x_label, y_label: plain text; log_x, log_y: the scales, also set by the two buttons.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-curve")
 
     title = Words().tag(sync=True)
     x_label = Words().tag(sync=True)
