@@ -3,21 +3,92 @@
 Colours are told apart by colour-blind readers (Okabe & Ito 2008) and are never the only sign:
 bars stand in a fixed order, groups of points have shapes of their own, lines their own strokes.
 Every figure is drawn on white paper of its own, so that a dark page does not swallow its text.
+All words are drawn as they are given: a dollar sign starts no formula, and a character that no
+font of this machine has is shown by its code (`drawable`).
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+import io
+import re
+import unicodedata
+from collections.abc import Callable, KeysView, Mapping, Sequence, ValuesView
 from statistics import mean, stdev
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX*<>hd8"
 STROKES = ("-", "--", "-.", ":")
+LONGEST = 105  # characters of a text in a picture
+# Fonts with Chinese characters, of Linux, Windows and macOS, then two with emoji.
+WIDER = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
+         "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "WenQuanYi Zen Hei",
+         "WenQuanYi Micro Hei", "Noto Emoji", "Segoe UI Emoji")  # fmt: skip
+
+
+@functools.cache
+def fonts() -> tuple[list[str], frozenset[int]]:
+    """The families that words are drawn in, and the code points that they have between them."""
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
+    there = {font.name for font in fontManager.ttflist}
+    families = ["DejaVu Sans", *(name for name in WIDER if name in there)]
+    return families, frozenset().union(*(get_font(findfont(f)).get_charmap() for f in families))
+
+
+def drawable(words: str) -> str:
+    """`words` with the code, such as \\u4e2d, of each character that none of our `fonts` has; their
+    beginning alone where they are longer than a picture is wide."""
+    known = fonts()[1] | {ord("\n")}
+    made = "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in words)
+    return made if len(made) <= LONGEST else made[: LONGEST - 1] + "…"
+
+
+def cells(words: str) -> int:
+    """How many letters wide `as_text` words are: a Chinese character takes the room of two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in words.replace(r"\$", "$"))
+
+
+def as_text(value):
+    """All words in `value`, however deep, made `drawable` and no formula; the rest as it is."""
+    if isinstance(value, str):
+        return drawable(value).replace("$", r"\$")  # matplotlib draws "$" for it
+    if isinstance(value, Mapping):
+        return {as_text(key): as_text(one) for key, one in value.items()}
+    if isinstance(value, Sequence | KeysView | ValuesView):
+        return [as_text(one) for one in value]
+    return value
+
+
+def picture(draw: Callable) -> Callable:
+    """A function that draws a figure: it gets its words `as_text`, and the figure is closed, ready
+    to be a cell's value, so that it is not shown twice."""
+
+    @functools.wraps(draw)
+    def drawn(*args, **named):
+        import matplotlib.pyplot as plt
+
+        figure = draw(*as_text(args), **as_text(named))
+        plt.close(figure)
+        return figure
+
+    return drawn
+
+
+def svg(figure) -> str:
+    """A figure as one SVG document, the same for the same figure; its words stay words."""
+    from matplotlib import rc_context
+
+    made, notes = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "llmlab"}):
+        figure.savefig(made, format="svg", metadata=notes)
+    return re.sub(r"(\d\.\d)\d+(?= |$)", r"\1", made.getvalue(), flags=re.M)  # a tenth of a point
 
 
 def axes(title="", width: float = 6.0, height: float = 3.4, columns: int = 1, rows: int = 1):
     """A figure with one pair of axes, a row or a grid of them, in the series' style; in inches."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({"font.size": 9, "figure.dpi": 90, "savefig.facecolor": "white"})
+    plt.rcParams.update({"font.size": 9, "figure.dpi": 90, "savefig.facecolor": "white",
+                         "font.family": fonts()[0]})  # fmt: skip
     figure, ax = plt.subplots(
         rows, columns, figsize=(width, height), facecolor="white", layout="constrained"
     )
@@ -29,6 +100,7 @@ def axes(title="", width: float = 6.0, height: float = 3.4, columns: int = 1, ro
     return figure, ax
 
 
+@picture
 def bars(series: Mapping[str, Sequence[float]], labels: Sequence[str], title="", per_cent=True):
     """Groups of bars: name of a series -> its value for each label.
 
@@ -47,9 +119,10 @@ def bars(series: Mapping[str, Sequence[float]], labels: Sequence[str], title="",
     if per_cent:
         ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     ax.legend(frameon=False, ncols=len(series), loc="upper right", fontsize=8)
-    return finish(figure)
+    return figure
 
 
+@picture
 def shares(panels: Mapping[str, Mapping[str, tuple[float, str]]]):
     """Lying bars, a panel beside the other: title -> {label: (per cent, what to write at it)}."""
     figure, row = axes(width=7.6, height=2.6, columns=len(panels))
@@ -63,31 +136,35 @@ def shares(panels: Mapping[str, Mapping[str, tuple[float, str]]]):
         ax.grid(False)
         ax.set_xticks([])
         ax.spines["bottom"].set_visible(False)
-    return finish(figure)
+    return figure
 
 
+@picture
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label, y_label="",
-          title="", log_x=False, per_cent=False):  # fmt: skip
-    """Curves: name -> (xs, ys); per_cent: the ys are shares in [0, 1]."""
-    figure, ax = axes(title)
+          title="", log_x=False, per_cent=False, log_y=False, width: float = 6.0):  # fmt: skip
+    """Curves: name -> (xs, ys); per_cent: the ys are shares in [0, 1]; width in inches."""
+    figure, ax = axes(title, width)
     for i, (name, (xs, ys)) in enumerate(series.items()):
-        marker = MARKERS[i] if len(xs) < 40 else ""
-        ax.plot(xs, ys, label=name, color=COLOURS[i], linestyle=STROKES[i % 4], marker=marker,
-                ms=4)  # fmt: skip
+        marker = MARKERS[i % len(MARKERS)] if len(xs) < 40 else ""
+        ax.plot(xs, ys, label=name, color=COLOURS[i % len(COLOURS)], linestyle=STROKES[i % 4],
+                marker=marker, ms=4)  # fmt: skip
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
     ax.set_xscale("log" if log_x else "linear")
+    ax.set_yscale("log" if log_y else "linear")
     places = sorted({x for xs, _ in series.values() for x in xs})
-    if log_x and len(places) <= 6:  # few enough to be named
+    if log_x and 0 < len(places) <= 6:  # few enough to be named
         ax.set_xticks(places, [f"{x:,.4g}" for x in places])
         ax.minorticks_off()
     if per_cent:
         ax.set_ylim(0, 1.05)
         ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    ax.legend(frameon=False, fontsize=8)
-    return finish(figure)
+    if series:
+        ax.legend(frameon=False, fontsize=8)
+    return figure
 
 
+@picture
 def scatter(
     xs, ys, x_label: str, y_label: str, groups: Sequence[str], title="", names: Sequence[str] = ()
 ):
@@ -100,7 +177,7 @@ def scatter(
     if names:
         ax.margins(x=0.09)  # room for the names at the sides
         name_dots(ax, xs, ys, names)
-    return finish(figure)
+    return figure
 
 
 def name_dots(ax, xs, ys, names: Sequence[str], size: float = 6) -> None:
@@ -110,7 +187,7 @@ def name_dots(ax, xs, ys, names: Sequence[str], size: float = 6) -> None:
     points = [ax.transData.transform(xy) * scale for xy in zip(xs, ys, strict=True)]
     taken = [(px - 2, py - 2, px + 2, py + 2) for px, py in points]  # left, bottom, right, top
     for xy, (px, py), name in zip(zip(xs, ys, strict=True), points, names, strict=True):
-        wide, right, left = 0.56 * size * len(name), 4, -4 - 0.56 * size * len(name)
+        wide, right, left = 0.56 * size * cells(name), 4, -4 - 0.56 * size * cells(name)
         sides = [(x, y) for y in (-2, 3, -8) for x in (right, left)]
         sides += [(-wide / 2, y) for y in (4, -9)]
         boxes = [(px + x, py + y, px + x + wide, py + y + size) for x, y in sides]
@@ -126,6 +203,7 @@ def overlap(a: tuple, b: tuple) -> float:
     return max(wide, 0) * max(high, 0)
 
 
+@picture
 def film(panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: Sequence[str]):
     """The same points at several times, side by side on equal axes: title -> (xs, ys)."""
     figure, row = axes(width=7.6, height=2.4, columns=len(panels))
@@ -137,7 +215,7 @@ def film(panels: Mapping[str, tuple[Sequence[float], Sequence[float]]], groups: 
         ax.set_ylim(min(every_y) - 0.05, max(every_y) + 0.05)
         ax.set_xticks([])
         ax.set_yticks([])
-    return finish(figure)
+    return figure
 
 
 def dots(ax, xs, ys, groups: Sequence[str], size: float = 26) -> None:
@@ -158,33 +236,42 @@ def strips(
     Equal pieces have equal colours, single characters are grey, an empty piece is a gap.
     under: a row's name -> what stands under each piece, such as ids.
     """
-    under = under or {}
-    name_wide = 5.2 * max(map(len, rows)) + 8  # points, as everything here
+    longer = dict.fromkeys(piece for pieces in rows.values() for piece in pieces if len(piece) > 1)
+    colours = {piece: COLOURS[i % 6] for i, piece in enumerate(longer)}
+    signs = str.maketrans(" \n\t", "·↵→")
+    boxes = {
+        name: [(piece.translate(signs), colours.get(piece, "#aaaaaa")) for piece in pieces]
+        for name, pieces in rows.items()
+    }
+    return coloured_strips(boxes, title, under or {})
+
+
+@picture
+def coloured_strips(rows: Mapping[str, Sequence[tuple[str, str]]], title, under):
+    """Rows of words in boxes: the row's name -> (words, colour) of each."""
+    name_wide = 5.2 * max(map(cells, rows)) + 8  # points, as everything here
     heights = [31 if name in under else 21 for name in rows]
-    colours = {}  # of pieces, in the order in which they turn up
     figure, ax = axes(title, width=7.6, height=(sum(heights) + 8) / 72 + (0.28 if title else 0))
     ax.axis("off")
     ax.set(xlim=(0, 7.6 * 72), ylim=(-sum(heights) - 4, 4))
+    middle = {"ha": "center", "va": "center", "color": "#222",
+              "family": ["DejaVu Sans Mono", *fonts()[0]]}  # fmt: skip
     y = 0.0
-    for (name, pieces), height in zip(rows.items(), heights, strict=True):
+    for (name, boxes), height in zip(rows.items(), heights, strict=True):
         ax.text(0, y - 9, name, va="center", fontsize=8.5, color="#222")
         x = name_wide
-        for i, piece in enumerate(pieces):
-            if len(piece) > 1:
-                colours.setdefault(piece, COLOURS[len(colours) % 6])
-            shown = piece.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
+        for i, (shown, colour) in enumerate(boxes):
             below = str(under[name][i]) if name in under else ""
-            wide = max(5.1 * len(shown), 4.0 * len(below)) + 5
-            box = {"width": wide - 1.5, "left": x, "height": 15, "alpha": 0.3 if piece else 0}
-            ax.barh(y - 8.5, **box, color=colours.get(piece, "#aaaaaa"))
-            middle = {"ha": "center", "va": "center", "family": "monospace", "color": "#222"}
+            wide = max(5.1 * cells(shown), 4.0 * cells(below)) + 5
+            ax.barh(y - 8.5, wide - 1.5, left=x, height=15, alpha=0.3 if shown else 0, color=colour)
             ax.text(x + wide / 2, y - 9, shown, fontsize=8, **middle)
             ax.text(x + wide / 2, y - 22, below, fontsize=6.5, **middle)
             x += wide
         y -= height
-    return finish(figure)
+    return figure
 
 
+@picture
 def spots(series: Mapping[str, Sequence[float]], labels: Sequence[str], x_label: str, title=""):
     """A row for each label, on it a spot for each series: name of a series -> its value there."""
     figure, ax = axes(title, width=7.6, height=0.8 + 0.26 * len(labels))
@@ -201,9 +288,10 @@ def spots(series: Mapping[str, Sequence[float]], labels: Sequence[str], x_label:
         ax.set_xlim(left=0)
     ax.set_xlabel(x_label)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(figure)
+    return figure
 
 
+@picture
 def matrices(panels: Mapping[str, Sequence[Sequence[float]]], signs: Sequence[str] = (), form="g"):
     """Small matrices in a row, each number in a cell, darker the farther it is from 0.
 
@@ -233,9 +321,10 @@ def matrices(panels: Mapping[str, Sequence[Sequence[float]]], signs: Sequence[st
         if i < len(signs):
             ax.text(left - 0.8, tallest / 2, signs[i], ha="center", va="center", fontsize=12)
     ax.set(xlim=(-0.5, left - 1.1), ylim=(tallest + 0.1, -1.2))
-    return finish(figure)
+    return figure
 
 
+@picture
 def heat(rows: Sequence[Sequence[float]], names: Sequence[str], columns: Sequence[str], title=""):
     """A table of shares, the darker the larger: a row for each name, 0 % left blank."""
     figure, ax = axes(title, width=7.6, height=0.9 + 0.26 * len(names))
@@ -249,9 +338,10 @@ def heat(rows: Sequence[Sequence[float]], names: Sequence[str], columns: Sequenc
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    return finish(figure)
+    return figure
 
 
+@picture
 def trials(panels: Mapping[str, Mapping[str, Sequence[float]]], title=""):
     """Repeated measurements, a panel beside the other: title -> {arm: a value for each seed}; the
     line goes through the means, the bar is one standard deviation of the seeds to each side."""
@@ -267,9 +357,10 @@ def trials(panels: Mapping[str, Mapping[str, Sequence[float]]], title=""):
         ax.set_xticks(range(len(arms)), arms, fontsize=8, rotation=30, ha="right")
         ax.set_title(name, loc="left", fontsize=9)
         ax.set_xlim(-0.4, len(arms) - 0.6)
-    return finish(figure)
+    return figure
 
 
+@picture
 def card(panels: Mapping[str, Mapping[str, tuple[float, float, float, int]]], title=""):
     """A report card, a panel for each ability: title -> {model: (value, low, high, change)}.
 
@@ -297,9 +388,10 @@ def card(panels: Mapping[str, Mapping[str, tuple[float, float, float, int]]], ti
         ax.axis("off")
     for ax in grid[:, 1:].flat:
         ax.set_yticklabels([])
-    return finish(figure)
+    return figure
 
 
+@picture
 def stacks(rows: Mapping[str, Mapping[str, float]], title="", goal: float | None = None):
     """Lying bars, each cut into the shares of its parts: name -> {part: cost}.  The share of the
     first part is written at the right; goal: a share to mark by a line."""
@@ -322,9 +414,10 @@ def stacks(rows: Mapping[str, Mapping[str, float]], title="", goal: float | None
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(parts),
                   frameon=False, fontsize=8)  # fmt: skip
-    return finish(figure)
+    return figure
 
 
+@picture
 def bands(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence[Sequence[float]]]]],
           x_label: str, y_label="", per_cent=False, one_scale=True):  # fmt: skip
     """Curves of several seeds, a panel beside the other: title -> {name: (xs, a curve for each
@@ -349,12 +442,4 @@ def bands(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence[Sequence[fl
             ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         ax.legend(frameon=False, fontsize=8)
     row[0].set_ylabel(y_label)
-    return finish(figure)
-
-
-def finish(figure):
-    """The figure, ready to be a cell's value: closed, so that it is not shown twice."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
     return figure

@@ -169,3 +169,51 @@ def test_bands_reach_from_the_lowest_seed_to_the_highest():
     own = figures.bands({"on": {"gold": ([1, 2, 3], curves)}, "off": {"gold": ([1], [[9]])}},
                         "step", one_scale=False)  # fmt: skip
     assert own.axes[0].get_ylim() != own.axes[1].get_ylim()
+
+
+HOSTILE = ("pay $5 and $6", "$$", r"\$1 \frac{", "\u4e2d\u6587 \U0001f35c\ufe0f", "\x07\x00\ud800",
+           "x" * 999)  # fmt: skip
+NUMBERS = ([1, 10], [2, 3])
+DRAWN = {
+    "bars": lambda a: figures.bars({a: [0.1, 0.2]}, [a, "b"], a),
+    "shares": lambda a: figures.shares({a: {a: (60, a), "b": (1, a)}, "b": {a: (1, a)}}),
+    "lines": lambda a: figures.lines({a: NUMBERS}, a, a, a, log_x=True, log_y=True),
+    "scatter": lambda a: figures.scatter(*NUMBERS, a, a, [a, "b"], a, [a, "b"]),
+    "film": lambda a: figures.film({a: NUMBERS, "b": NUMBERS}, [a, "b"]),
+    "strips": lambda a: figures.strips({a: [a, "b"]}, a, {a: [a, 1]}),
+    "spots": lambda a: figures.spots({a: [1, 2]}, [a, "b"], a, a),
+    "matrices": lambda a: figures.matrices({a: [[1, 2]], "b": [[1]]}, [a]),
+    "heat": lambda a: figures.heat([[0.5, 1]], [a], [a, "b"], a),
+    "trials": lambda a: figures.trials({a: {a: [1, 2]}, "b": {a: [1]}}, a),
+    "card": lambda a: figures.card({n: {a: (1, 0, 2, 0)} for n in (a, *"bcd")}, a),
+    "stacks": lambda a: figures.stacks({a: {a: 1, "b": 2}}, a, goal=0.5),
+    "bands": lambda a: figures.bands({a: {a: ([1, 2], [[1, 2]])}}, a, a),
+}  # fmt: skip
+
+
+def test_every_picture_is_tried_with_the_words_of_others():
+    pictures = {name for name, made in vars(figures).items() if hasattr(made, "__wrapped__")}
+    assert pictures - {"fonts", "coloured_strips"} == DRAWN.keys() - {"strips"}
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # for the longest words
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", DRAWN)
+def test_text_is_text_in_every_picture(name):
+    """No formula is read out of it, no warning comes, nothing in it has no shape."""
+    for given in HOSTILE:
+        figure = DRAWN[name](given)
+        figure.draw_without_rendering()
+        shown = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+        plain = [text._preprocess_math(text.get_text())[0] for text in shown]
+        assert set("".join(plain)) <= {*map(chr, figures.fonts()[1]), "\n"}
+        assert not any(text._preprocess_math(text.get_text())[1] for text in shown
+                       if "mathdefault" not in text.get_text())  # fmt: skip
+        wanted = figures.drawable(given.replace(" ", "·") if name == "strips" else given)
+        assert wanted in plain
+
+
+def test_chinese_is_drawn_where_a_font_has_it(monkeypatch):
+    monkeypatch.setattr(figures, "fonts", lambda: (["DejaVu Sans"], frozenset({0x4E2D, 0x61})))
+    assert figures.drawable("\u4e2da\u6587\u2060") == "\u4e2da\\u6587\\u2060"
+    assert figures.cells("\u4e2da") == 3 and figures.cells(r"\$") == 1

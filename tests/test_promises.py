@@ -195,7 +195,7 @@ def test_what_stands_inside_html_goes_through_escape():
             words = "".join(v.value for v in node.values if isinstance(v, ast.Constant))
             if re.search(r"<[a-zA-Z/!]", words):
                 found |= {(place(path), text) for text in careless(node)}
-    assert found == {("llmlab/widgets/page.py", "h.rstrip('>')")}  # a table's heads are our own
+    assert found == {("llmlab/widgets/base.py", "h.rstrip('>')")}  # a table's heads are our own
 
 
 def test_a_careless_place_would_be_found():

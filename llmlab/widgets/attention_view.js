@@ -5,76 +5,6 @@ const [THUMB, HIGH] = [52, 26]; // pixels: a small picture's side, the bar of a 
 const SIDE = 400; // pixels that the matrix may fill
 const NAMED = 3; // tokens that a sentence names
 
-const STYLE = `
-.ll-attention { padding: 6px; font: 13px/1.5 sans-serif;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-attention textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
-  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-attention .ll-note { display: flex; justify-content: space-between; gap: 12px;
-  min-height: 1.5em; margin: 2px 0; }
-.ll-attention .ll-wait { visibility: hidden; white-space: nowrap; }
-.ll-attention[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
-.ll-attention[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
-.ll-attention .ll-board { display: flex; flex-wrap: wrap; gap: 4px 28px;
-  align-items: flex-start; }
-.ll-attention section { min-width: 0; }
-.ll-attention .ll-small { max-height: 420px; overflow: auto; padding: 2px; }
-.ll-attention .ll-large { flex: 1 1 300px; }
-.ll-attention h5 { margin: 4px 0; font: bold 13px sans-serif; color: inherit; }
-.ll-attention p { margin: 6px 2px; max-width: 330px; font-size: 12px; }
-.ll-attention .ll-heads { display: grid; gap: 6px; width: max-content; font-size: 11px;
-  align-items: center; }
-.ll-attention .ll-top { text-align: center; }
-.ll-attention .ll-head { position: relative; width: ${THUMB + 4}px; height: ${THUMB + 4}px;
-  padding: 2px; border: none; border-radius: 3px; cursor: pointer; color: inherit;
-  background: var(--jp-layout-color1, #fff); box-shadow: inset 0 0 0 1px #808080; }
-.ll-attention .ll-head svg { display: block; width: ${THUMB}px; height: ${THUMB}px; }
-.ll-attention .ll-head:hover { box-shadow: inset 0 0 0 2px #808080; }
-.ll-attention .ll-head[aria-pressed="true"] { box-shadow: inset 0 0 0 1px currentColor,
-  0 0 0 2px currentColor; }
-.ll-attention .ll-copies { position: absolute; top: 1px; right: 3px; font: bold 10px sans-serif;
-  pointer-events: none; }
-.ll-attention .ll-matrix { display: block; max-width: 100%; overflow: visible; cursor: crosshair; }
-.ll-attention .ll-matrix text { fill: currentColor; font-family: sans-serif; }
-.ll-attention .ll-weight { fill: currentColor; }
-.ll-attention .ll-edge { fill: none; stroke: #808080; stroke-width: 0.6; }
-.ll-attention .ll-band { fill: rgba(0,114,178,.22); stroke: currentColor; stroke-width: 1; }
-.ll-attention .ll-loud { font-weight: bold; }
-.ll-attention .ll-tokens { display: flex; flex-wrap: wrap; gap: 1px 3px; align-items: flex-end;
-  max-height: 26em; overflow: auto; margin-top: 6px; padding: 4px; position: relative;
-  border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; }
-.ll-attention .ll-break { flex-basis: 100%; height: 0; }
-/* Nothing here changes a width or a height: else tokens would move under the pointer. */
-.ll-attention .ll-token { display: flex; flex-direction: column; align-items: center;
-  justify-content: flex-end; cursor: default; min-width: 28px; max-width: 100%;
-  padding-top: ${HIGH}px; }
-.ll-attention .ll-over { width: 0; height: 13px; display: flex; flex-direction: column;
-  align-items: center; justify-content: flex-end; }
-.ll-attention .ll-over > * { flex: none; }
-.ll-attention .ll-share { font: 10px/12px sans-serif; font-variant-numeric: tabular-nums;
-  white-space: nowrap; }
-.ll-attention .ll-share.ll-loud { font-weight: bold; font-size: 11px; }
-.ll-attention .ll-bar { width: 16px; background: #1f83c4; margin-bottom: 1px;
-  border-radius: 2px 2px 0 0; }
-.ll-attention .ll-word { position: relative; padding: 0 4px; border: 1px solid #808080;
-  border-radius: 3px; font: 13px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate;
-  min-height: 1.5em; min-width: 8px; text-align: center; box-sizing: border-box;
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-attention .ll-later .ll-word { border-style: dotted; background: none; }
-.ll-attention .ll-start .ll-word { border-radius: 9px; }
-.ll-attention .ll-active .ll-word { outline: 2px solid currentColor; }
-.ll-attention .ll-twin .ll-word { text-decoration: underline double; }
-.ll-attention .ll-twin .ll-word::after { content: "◆"; position: absolute; top: -9px;
-  right: -6px; font-size: 11px; }
-.ll-attention .ll-details { margin-top: 6px; padding: 4px 8px; min-height: 4.5em;
-  overflow-wrap: anywhere; border-left: 3px solid var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-attention :is(textarea, button, .ll-tokens, .ll-small):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px; }
-`;
-
 const HELP = "Point at a token: the bars show from which tokens it takes. By keys: Tab, arrows.";
 
 const percent = (thousandths) =>
@@ -115,7 +45,7 @@ function render({ model, el }) {
   board.append(left, right);
   row.setAttribute("aria-label", "tokens");
   row.setAttribute("aria-orientation", "horizontal");
-  root.append(node("style", {}, STYLE), area, note, board, row, details);
+  root.append(area, note, board, row, details);
   el.append(root);
 
   let buttons = []; // one for each head, layer by layer

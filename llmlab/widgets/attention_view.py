@@ -13,7 +13,18 @@ from torch import Tensor
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.evaluation import interpretability
-from llmlab.widgets.page import INK, PAPER, Widget, bar, escape, isolated, plain, script, table
+from llmlab.widgets.base import (
+    INK,
+    PAPER,
+    Widget,
+    bar,
+    escape,
+    isolated,
+    plain,
+    script,
+    style,
+    table,
+)
 from llmlab.widgets.token_view import first_part, in_hex, readable, visible
 
 LIMIT = 2048  # bytes of a text that are read
@@ -32,7 +43,7 @@ class AttentionView(Widget):
     place: the token that takes, counted from 0 for <|end|>; -1 is the last.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-attention")
 
     text = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)

@@ -19,8 +19,7 @@ function nameSliders(box) {
   }
 }
 
-function render({ model, el }) {
-  el.append(node("style", {}, model.get("css")));
+function render({ el }) {
   let frame = 0;
   let watch = null;
   const begin = () => {

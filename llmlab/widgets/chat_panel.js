@@ -1,50 +1,6 @@
 // The live view of ChatPanel.  All words are set by textContent; nothing is loaded from elsewhere.
 // Answers come from the kernel as they grow; the newest exchange stands on top.
 
-const STYLE = `
-.ll-chat { padding: 6px; font: 13px/1.5 sans-serif; max-width: 1100px;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-chat form { display: flex; gap: 8px; align-items: flex-end; margin: 0; }
-.ll-chat textarea { flex: 1; box-sizing: border-box; resize: vertical; min-height: 34px;
-  padding: 6px 8px; border-radius: 3px; font: 14px/1.4 sans-serif;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-chat textarea::placeholder { color: inherit; opacity: 0.75; }
-.ll-chat button { font: inherit; padding: 2px 12px; border-radius: 3px; cursor: pointer;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-chat .ll-send { min-width: 76px; height: 34px; font-weight: bold; border-color: currentColor; }
-.ll-chat .ll-note { display: flex; justify-content: space-between; gap: 12px;
-  min-height: 1.5em; margin: 2px 0; }
-.ll-chat .ll-wait { visibility: hidden; white-space: nowrap; }
-.ll-chat[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
-.ll-chat .ll-examples { display: flex; flex-wrap: wrap; gap: 4px 6px; margin-bottom: 8px; }
-.ll-chat .ll-examples button { border-radius: 12px; font-size: 12px; text-align: left; }
-.ll-chat .ll-log { max-height: 480px; overflow: auto; padding: 2px; }
-.ll-chat .ll-exchange { margin-bottom: 14px; }
-.ll-chat .ll-asked { display: inline-block; padding: 3px 12px; border-radius: 12px;
-  white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 6em;
-  overflow: auto; background: var(--jp-layout-color2, #eee);
-  color: var(--jp-ui-font-color1, #222); }
-.ll-chat .ll-answers { display: grid; gap: 8px; margin-top: 6px;
-  grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); }
-.ll-chat .ll-answer { display: flex; flex-direction: column; gap: 4px; padding: 6px 10px;
-  border: 1px solid var(--jp-border-color1, #999); border-radius: 4px; min-width: 0;
-  border-top: 3px solid var(--jp-brand-color1, #1976d2); }
-.ll-chat h5 { margin: 0; font: bold 13px sans-serif; color: inherit; }
-.ll-chat .ll-text { flex: 1; min-height: 3em; white-space: pre-wrap; overflow-wrap: anywhere;
-  unicode-bidi: isolate; font: 14px/1.45 sans-serif; }
-.ll-chat .ll-writing .ll-text::after { content: "▍"; }
-.ll-chat .ll-marks { display: flex; flex-wrap: wrap; gap: 0 10px; font-size: 12px; }
-.ll-chat .ll-broken { font-weight: bold; text-decoration: underline; }
-.ll-chat .ll-facts { font-size: 11px; min-height: 1.5em;
-  font-variant-numeric: tabular-nums; }
-.ll-chat .ll-said { position: absolute; width: 1px; height: 1px; overflow: hidden;
-  clip-path: inset(50%); white-space: nowrap; }
-.ll-chat :is(textarea, button, .ll-log):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-`;
-
 const ENDS = { cut: ", cut off there", stopped: ", stopped" };
 
 const facts = ({ state, tokens, first_ms: first }) =>
@@ -91,7 +47,7 @@ function render({ model, el }) {
   const log = node("div", { class: "ll-log", role: "group", "aria-label": "answers", tabindex: "0" });
   form.append(area, send);
   note.append(why, wait);
-  root.append(node("style", {}, STYLE), form, note, examples, log, said);
+  root.append(form, note, examples, log, said);
   el.append(root);
 
   let current = null; // the box of the exchange on top

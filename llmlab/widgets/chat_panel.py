@@ -16,7 +16,7 @@ from llmlab.core.sampling import pick
 from llmlab.kitchen import ABILITIES, Request, judge, parse_request, passes
 from llmlab.stages.report import Member
 from llmlab.training.model_copies import cast
-from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, isolated, plain, script
+from llmlab.widgets.base import INK, PAPER, Widget, Words, escape, isolated, plain, script, style
 
 LONGEST = 4000  # characters of a request that are read
 PERIOD = 0.03  # seconds from one look at the growing answers to the next
@@ -40,7 +40,7 @@ class ChatPanel(Widget):
     The answers are written in a thread of their own: the kernel goes on with other cells.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-chat")
 
     titles = traitlets.List(Words()).tag(sync=True)
     examples = traitlets.List(Words()).tag(sync=True)

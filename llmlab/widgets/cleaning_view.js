@@ -2,63 +2,6 @@
 // textContent, each in a direction of its own; nothing is loaded from elsewhere.
 // Only the page of the list and the document in view are here; the kernel has the others.
 
-const STYLE = `
-.ll-clean { padding: 4px 6px; font: 13px sans-serif; max-width: 960px;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-clean h4 { margin: 0 0 6px; font: bold 14px sans-serif; color: inherit; }
-.ll-clean button { font: inherit; cursor: pointer; border-radius: 4px; padding: 2px 8px;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-clean button:disabled { opacity: 0.5; cursor: default; }
-.ll-clean :is(button, .ll-list, .ll-text):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.ll-clean .ll-step { display: grid; gap: 8px; align-items: center;
-  grid-template-columns: 1.6em minmax(7em, 1fr) minmax(3em, 3fr) 4.5em 5em;
-  width: 100%; text-align: left; padding: 3px 8px; box-sizing: border-box;
-  border: 1px solid transparent; border-left: 4px solid transparent; background: none; }
-.ll-clean button.ll-step:hover:not([aria-pressed=true]) {
-  border-color: var(--jp-border-color1, #999); }
-.ll-clean .ll-step[aria-pressed=true] { border-color: var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); font-weight: bold; }
-.ll-clean kbd { font: 11px sans-serif; text-align: center; border-radius: 3px; padding: 0 3px;
-  border: 1px solid var(--jp-border-color1, #999); color: inherit; background: none;
-  box-shadow: none; }
-.ll-clean .ll-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.ll-clean .ll-number { text-align: right; font-variant-numeric: tabular-nums; }
-.ll-clean .ll-track { height: 14px; position: relative; }
-.ll-clean .ll-track i { position: absolute; inset: 0 auto 0 0; border-radius: 2px; }
-.ll-clean .ll-left { background: #1f83c4; }
-.ll-clean .ll-gone { box-sizing: border-box; border: 1px solid currentColor;
-  background: repeating-linear-gradient(135deg, currentColor 0 1px, transparent 1px 5px); }
-.ll-clean .ll-about { margin: 8px 0 6px; min-height: 1.3em; overflow-wrap: anywhere; }
-.ll-clean .ll-body { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: flex-start; }
-.ll-clean .ll-side { flex: 1 1 210px; min-width: 0; }
-.ll-clean .ll-main { flex: 3 1 420px; min-width: 0; }
-.ll-clean .ll-bar { display: flex; gap: 8px; align-items: center; margin-bottom: 4px; }
-.ll-clean .ll-bar span { flex: 1; text-align: center; font-variant-numeric: tabular-nums; }
-.ll-clean .ll-list { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 4px; }
-.ll-clean .ll-row { padding: 3px 8px; cursor: pointer; border-left: 4px solid transparent; }
-.ll-clean .ll-row div { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.ll-clean .ll-row div + div { font-size: 11px; }
-.ll-clean .ll-row:hover { background: var(--jp-layout-color2, #eee); }
-.ll-clean .ll-row[aria-selected=true] { border-color: var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); font-weight: bold; }
-.ll-clean .ll-reason { margin: 0 0 6px; overflow-wrap: anywhere; }
-.ll-clean .ll-reason b { margin-right: 6px; }
-.ll-clean .ll-pair { display: flex; flex-wrap: wrap; gap: 8px; }
-.ll-clean figure { flex: 1 1 240px; min-width: 0; margin: 0; }
-.ll-clean figcaption { margin: 0 0 3px; font-size: 12px; overflow-wrap: anywhere;
-  color: inherit; }
-.ll-clean .ll-text { max-height: 340px; overflow: auto; padding: 8px 10px; border-radius: 4px;
-  border: 1px solid var(--jp-border-color2, #ccc); white-space: pre-wrap;
-  overflow-wrap: anywhere; font: 13px/1.45 sans-serif; unicode-bidi: isolate; contain: content;
-  background: var(--jp-layout-color1, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-clean mark { background: #ffe08a; color: #222; border-bottom: 2px solid #b36b00;
-  border-radius: 2px; }
-.ll-clean .ll-waits { opacity: 0.5; }
-.ll-clean .ll-quiet { font-size: 12px; margin: 6px 0 0; }
-`;
-
 const counted = (n) => n.toLocaleString("en");
 const listed = (n) => `${counted(n)} ${n === 1 ? "document" : "documents"}`;
 
@@ -87,7 +30,7 @@ function render({ model, el }) {
   bar.append(back, place, on);
   side.append(bar, list);
   body.append(side, main);
-  root.append(node("style", {}, STYLE), title, steps, about, body,
+  root.append(title, steps, about, body,
     node("p", { class: "ll-quiet" }, keys));
   el.append(root);
 

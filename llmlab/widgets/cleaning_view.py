@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import traitlets
 
-from llmlab.widgets.page import Widget, bar, isolated, plain, script, table
+from llmlab.widgets.base import Widget, bar, isolated, plain, script, style, table
 
 PAGE = 12  # rows of the list that travel at a time
 HEAD = 60  # characters of a document in the list
@@ -94,7 +94,7 @@ class CleaningView(Widget):
     (a place in that filter's list) can also be set from Python.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-clean")
 
     title = traitlets.Unicode().tag(sync=True)
     chosen = traitlets.Int().tag(sync=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 
+from llmlab.figures import COLOURS
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
+from llmlab.widgets.base import escape, live_and_static, plain
 from llmlab.widgets.box import FIT, Box
-from llmlab.widgets.loss_curve import COLOURS
-from llmlab.widgets.page import escape, live_and_static, plain
 
 OWN = "a model of your own"
 MARKS = ("LLaMA 7B", "GPT-3", "Llama 3.1 405B")  # on the ruler, for comparison

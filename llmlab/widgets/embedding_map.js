@@ -7,62 +7,6 @@ const STAY_MS = 1100; // between the steps of a film
 const NEAR = 16; // pixels within which the pointer means a point
 const LABEL = 24; // characters of a name on the map
 
-const STYLE = `
-.ll-map { padding: 4px 6px; font: 13px sans-serif; max-width: 960px;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-map header, .ll-map .ll-row { display: flex; flex-wrap: wrap; gap: 4px 8px;
-  align-items: center; }
-.ll-map header h4 { margin: 0; font: bold 14px sans-serif; flex: 1; color: inherit; }
-.ll-map .ll-row { margin: 6px 0; }
-.ll-map button, .ll-map input:not([type=range]) { font: inherit; padding: 2px 8px;
-  border-radius: 4px; border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-map [hidden] { display: none !important; }
-.ll-map button { cursor: pointer; background: var(--jp-layout-color2, #eee); }
-.ll-map button[aria-pressed=true] { box-shadow: inset 0 0 0 1.5px currentColor; }
-.ll-map input { max-width: 9em; }
-.ll-map input[type=range] { max-width: none; flex: 1; min-width: 8em;
-  accent-color: var(--jp-brand-color1, #1976d2); }
-.ll-map :is(button, input, svg):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.ll-map svg:focus:not(:focus-visible) { outline: none; }
-.ll-map .ll-legend { gap: 4px; }
-.ll-map .ll-legend button { display: inline-flex; gap: 5px; align-items: center;
-  border-radius: 12px; font-size: 12px; }
-.ll-map .ll-glyph { width: 14px; height: 14px; flex: none; overflow: visible; }
-.ll-map .ll-body { display: flex; flex-wrap: wrap; gap: 4px 14px; align-items: flex-start; }
-.ll-map .ll-body > svg { flex: 3 1 420px; min-width: 0; border-radius: 4px; cursor: pointer;
-  border: 1px solid var(--jp-border-color2, #ccc); touch-action: manipulation; }
-.ll-map aside { flex: 1 1 210px; min-width: 0; }
-.ll-map h5 { margin: 4px 0 6px; font: bold 13px sans-serif; color: inherit;
-  overflow-wrap: anywhere; }
-.ll-map ol { margin: 0; padding: 0; list-style: none; counter-reset: rank; }
-.ll-map li { counter-increment: rank; margin: 0 0 3px; }
-.ll-map ol button { display: grid; grid-template-columns: 1.3em 14px 1fr auto; gap: 6px;
-  align-items: center; width: 100%; text-align: left; border-color: transparent;
-  background: linear-gradient(var(--jp-layout-color3, #ddd), var(--jp-layout-color3, #ddd))
-    no-repeat 0 100% / var(--share, 0%) 3px var(--jp-layout-color1, #fff); }
-.ll-map ol button::before { content: counter(rank); text-align: right; font-size: 11px; }
-.ll-map ol button:hover { border-color: currentColor; }
-.ll-map ol .ll-name { overflow-wrap: anywhere; }
-.ll-map ol .ll-number, .ll-map output { font-variant-numeric: tabular-nums; }
-.ll-map .ll-given .ll-name { font-style: italic; }
-.ll-map .ll-quiet, .ll-map .ll-about { margin: 4px 0; font-size: 12px;
-  color: var(--jp-ui-font-color1, #222); }
-.ll-map .ll-status { min-height: 1.4em; font-size: 12px; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; }
-.ll-map .ll-waits { opacity: 0.5; }
-.ll-map .ll-body text { fill: currentColor; font: 11px sans-serif; paint-order: stroke;
-  stroke: var(--jp-layout-color0, #fff); stroke-width: 3px; stroke-linejoin: round;
-  pointer-events: none; }
-.ll-map .ll-loud { font-weight: bold !important; font-size: 12px !important; }
-.ll-map .ll-point { stroke: currentColor; stroke-width: 0.7; stroke-opacity: 0.65; }
-.ll-map .ll-link { stroke: currentColor; stroke-opacity: 0.55; }
-.ll-map .ll-arrow { stroke: currentColor; stroke-width: 1.6; stroke-dasharray: 5 3; fill: none; }
-.ll-map .ll-ring { fill: none; stroke: currentColor; stroke-width: 1.6; }
-.ll-map .ll-cursor { stroke: var(--jp-brand-color1, #1976d2); stroke-width: 2.5; }
-`;
-
 // --- Shapes, named as matplotlib names them ---------------------------------------------------
 
 const path = (points) => `M${points.map((p) => p.map((v) => v.toFixed(2)).join(" ")).join("L")}Z`;
@@ -159,7 +103,7 @@ function render({ model, el }) {
     node("span", {}, "+"), words[2], node("span", {}, "="), words[3], ask,
   );
   const ready = node("div", { class: "ll-row ll-legend" });
-  root.append(node("style", {}, STYLE), known, header, legend, body, status, time, question,
+  root.append(known, header, legend, body, status, time, question,
     ready, node("p", { class: "ll-about" }, model.get("_about")));
   el.append(root);
 

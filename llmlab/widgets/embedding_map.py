@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmlab import figures
 from llmlab.stages import embedding
-from llmlab.widgets.page import Widget, Words, plain, script
+from llmlab.widgets.base import Widget, Words, plain, script, style
 
 LISTED = 8  # words in a list of neighbours or answers
 
@@ -32,7 +32,7 @@ class EmbeddingMap(Widget):
     `step` and `selected` can also be set from Python.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-map")
 
     title = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int().tag(sync=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from llmlab import artifacts
+from llmlab.widgets.base import live_and_static, sample_html, table
 from llmlab.widgets.box import Box
-from llmlab.widgets.page import live_and_static, sample_html, table
 
 WORTH, NOT_WORTH = "worth reading", "not worth it"
 

@@ -9,17 +9,11 @@ import traitlets
 from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, display
 
-from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, plain, script
+from llmlab import figures
+from llmlab.widgets.base import Widget, Words, escape, plain, script, style
 
 MAX_POINTS = 600  # of one curve that travel to the page: about one for each pixel
 MIN_SECONDS = 0.2  # between two messages to the page
-
-WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 24, 34, 44  # the last number of the axis needs room
-# Told apart by colour-blind readers, at least 3:1 on white and on #111; the dashes tell as well.
-COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#c266a0", "#9a7d00")
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")
-GRID = "var(--jp-border-color2, #ccc)"
 
 
 class LossCurve(Widget):
@@ -34,7 +28,7 @@ class LossCurve(Widget):
     title, x_label, y_label: plain text; log_x, log_y: the scales, also set by the two buttons.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-curve")
 
     title = Words().tag(sync=True)
     x_label = Words().tag(sync=True)
@@ -113,34 +107,17 @@ class LossCurve(Widget):
 
     def _static_html(self) -> str:
         """The picture as an image: code hosts and notebooks not yet trusted drop inline SVG."""
-        picture = base64.b64encode(self.to_svg().encode()).decode()
-        style = f"max-width:100%;width:{WIDTH}px"
+        picture = base64.b64encode(figures.svg(self._figure()).encode()).decode()
+        style = "max-width:100%;width:640px"
         source = f"data:image/svg+xml;base64,{picture}"
         return f'<img alt="{escape(repr(self))}" style="{style}" src="{source}">'
 
-    def to_svg(self) -> str:
-        """The chart as it stands, as one SVG element that needs nothing else."""
-        points = [pair for curve in self._curves for pair in usable(curve, self.log_x, self.log_y)]
-        across = Axis([x for x, _ in points], self.log_x, LEFT, WIDTH - RIGHT)
-        up = Axis([y for _, y in points], self.log_y, HEIGHT - BOTTOM, TOP)
-        parts = [text(LEFT, 14, self.title, "font-weight:bold")]
-        parts += [grid_line(across.at(v), v, upright=True) for v in across.ticks()]
-        parts += [grid_line(up.at(v), v, upright=False) for v in up.ticks()]
-        middle = f"translate(12 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)"
-        parts += [
-            text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, self.x_label, "text-anchor:middle"),
-            f'<g transform="{middle}">{text(0, 0, self.y_label, "text-anchor:middle")}</g>',
-        ]
-        for number, curve in enumerate(self._curves):
-            pairs = usable(curve, self.log_x, self.log_y)
-            parts.append(line([(across.at(x), up.at(y)) for x, y in pairs], number))
-        parts += legend([curve["name"] for curve in self._curves])
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-            f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(repr(self))}" '
-            f'style="width:100%;background:{PAPER};color:{INK};font:12px sans-serif">'
-            f"{''.join(parts)}</svg>"
-        )
+    def _figure(self):
+        """The chart as it stands, as a figure of matplotlib."""
+        drawn = [(c["name"], usable(c, self.log_x, self.log_y)) for c in self._curves]
+        series = {name: ([x for x, _ in xy], [y for _, y in xy]) for name, xy in drawn}
+        return figures.lines(series, self.x_label, self.y_label, self.title, width=6.8,
+                             log_x=self.log_x, log_y=self.log_y)  # fmt: skip
 
 
 def thin(x: list[float], y: list[float], limit: int = MAX_POINTS) -> dict[str, list]:
@@ -174,68 +151,3 @@ def last(curve: dict) -> str:
     """Where a curve ends, such as "2.803 at 480"; empty without points."""
     points = usable(curve, False, False)
     return f"{points[-1][1]:.4g} at {points[-1][0]:g}" if points else ""
-
-
-class Axis:
-    """From values to pixels: `values` fill the way from `start` to `end`."""
-
-    def __init__(self, values: list[float], log: bool, start: float, end: float):
-        self.scale = math.log10 if log else float
-        self.log, self.start, self.end = log, start, end
-        low, high = (min(values), max(values)) if values else (1.0, 10.0)
-        a, b = self.scale(low), self.scale(high)
-        pad = (b - a) * 0.03 or 0.5
-        self.low, self.high = a - pad, b + pad
-
-    def at(self, value: float) -> float:
-        share = (self.scale(value) - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """About five round values inside the range."""
-        low, high = (10**self.low, 10**self.high) if self.log else (self.low, self.high)
-        if self.log and self.high - self.low > 1:
-            steps = (1,) if self.high - self.low > 3 else (1, 3)
-            powers = range(math.floor(self.low), math.ceil(self.high))
-            return [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
-        size = 10 ** math.floor(math.log10((high - low) / 4))
-        size *= next(m for m in (10, 5, 2, 1) if m * size <= (high - low) / 4)
-        return [i * size for i in range(math.ceil(low / size), math.floor(high / size) + 1)]
-
-
-def text(x: float, y: float, words: str, style: str = "") -> str:
-    style = f"fill:currentColor;{style}"
-    return f'<text x="{x:.1f}" y="{y:.1f}" style="{style}">{escape(words)}</text>'
-
-
-def grid_line(at: float, value: float, upright: bool) -> str:
-    if upright:
-        ends = f'x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"'
-        label = text(at, HEIGHT - BOTTOM + 15, f"{value:.6g}", "text-anchor:middle")
-    else:
-        ends = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"'
-        label = text(LEFT - 6, at + 4, f"{value:.6g}", "text-anchor:end")
-    return f'<line {ends} style="stroke:{GRID}"/>{label}'
-
-
-def stroke(number: int) -> str:
-    """The look of curve `number`: from the sixth on, the same colours with other dashes."""
-    dash = DASHES[(number + number // len(COLOURS)) % len(DASHES)]
-    dashes = f";stroke-dasharray:{dash}" if dash else ""
-    return f"fill:none;stroke-width:1.8;stroke:{COLOURS[number % len(COLOURS)]}{dashes}"
-
-
-def line(pixels: list[tuple[float, float]], number: int) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-    return f'<polyline points="{points}" style="{stroke(number)}"/>'
-
-
-def legend(names: list[str]) -> list[str]:
-    """Names beside a piece of their line, in a row from the right above the chart."""
-    parts, x = [], WIDTH - RIGHT
-    for number, name in reversed(list(enumerate(names))):
-        x -= 7 * len(name)
-        parts.append(text(x, 14, name))
-        parts.append(line([(x - 28, 10), (x - 5, 10)], number))
-        x -= 42
-    return parts

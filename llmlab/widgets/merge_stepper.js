@@ -2,65 +2,6 @@
 // elsewhere.  Python trains and sends every step; here one of them is drawn, so that stepping
 // needs no kernel.
 
-const STYLE = `
-.ll-merges { padding: 6px; font: 13px/1.5 sans-serif;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-merges textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
-  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-merges .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 8px; margin: 6px 0;
-  align-items: center; }
-.ll-merges .ll-bar input { flex: 1; min-width: 120px; margin: 0;
-  accent-color: var(--jp-brand-color1, #1976d2); }
-.ll-merges button { font: inherit; min-width: 34px; padding: 2px 8px; border-radius: 3px;
-  cursor: pointer; border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-merges .ll-play { min-width: 66px; }
-.ll-merges button:focus-visible, .ll-merges textarea:focus-visible,
-.ll-merges input:focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.ll-merges .ll-count { min-width: 8.5em; text-align: right; font-variant-numeric: tabular-nums; }
-.ll-merges .ll-note { min-height: 1.5em; display: flex; justify-content: space-between; }
-.ll-merges .ll-wait { visibility: hidden; }
-.ll-merges[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
-.ll-merges[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
-.ll-merges .ll-says { padding: 4px 8px; min-height: 5.6em;
-  border-left: 3px solid var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-merges .ll-board { display: flex; flex-wrap: wrap; gap: 4px 24px; }
-.ll-merges .ll-board > section { flex: 1 1 260px; min-width: 0; }
-.ll-merges h5 { margin: 8px 0 4px; font: bold 13px sans-serif; color: inherit; }
-.ll-merges ul { display: flex; flex-wrap: wrap; gap: 3px 18px; margin: 0; padding: 3px 0;
-  list-style: none; }
-.ll-merges .ll-words { max-height: 24em; overflow: auto; flex-direction: column; gap: 3px;
-  flex-wrap: nowrap; }
-.ll-merges li { margin: 0; white-space: nowrap; }
-.ll-merges .ll-words li { white-space: normal; overflow-wrap: anywhere; }
-.ll-merges .ll-times { display: inline-block; min-width: 3.2em; text-align: right;
-  margin-right: 8px; vertical-align: middle; font-variant-numeric: tabular-nums; }
-.ll-merges .ll-symbol { display: inline-block; padding: 1px 3px; margin: 1px; border-radius: 3px;
-  font: 13px/18px monospace; vertical-align: middle; unicode-bidi: isolate;
-  border: 1px solid #808080; }
-.ll-merges .ll-raw { font-style: italic; font-size: 11px; }
-.ll-merges .ll-long { background: rgba(86,180,233,.32); }
-.ll-merges .ll-new { background: rgba(230,159,0,.45); font-weight: bold;
-  box-shadow: 0 0 0 1px currentColor; border-color: currentColor; }
-.ll-merges .ll-next { display: inline-block; border-radius: 4px; margin: 0 1px;
-  outline: 2px dashed currentColor; outline-offset: -1px; }
-.ll-merges .ll-key { display: flex; flex-wrap: wrap; gap: 5px; align-items: center;
-  font-size: 12px; }
-.ll-merges table { border-collapse: collapse; font: 13px/1.4 sans-serif; margin: 0; }
-.ll-merges th, .ll-merges td { padding: 2px 8px 2px 0; text-align: left; white-space: nowrap;
-  color: inherit; background: none; border: none; }
-.ll-merges td:last-child { white-space: normal; }
-.ll-merges th { font-size: 12px; font-weight: normal; }
-.ll-merges tr.ll-best { font-weight: bold; }
-.ll-merges .ll-length { display: inline-block; height: 9px; margin-right: 6px; min-width: 1px;
-  background: #0072b2; border: 1px solid #808080; box-sizing: border-box; }
-.ll-merges .ll-made { max-height: 12em; overflow: auto; }
-`;
-
 const BAR = 70; // pixels of the longest bar
 const PACE = 900; // milliseconds between two steps of a play
 
@@ -113,7 +54,7 @@ function render({ model, el }) {
   right.append(node("h5", {}, "neighbours, counted"), table);
   below.append(total, vocabulary);
   board.append(left, right);
-  root.append(node("style", {}, STYLE), area, note, bar, says, board, below);
+  root.append(area, note, bar, says, board, below);
   el.append(root);
 
   let timer = null; // of a play

@@ -9,7 +9,7 @@ import regex
 import traitlets
 
 from llmlab.core.tokenizer import BPE, PATTERN, merge_pair
-from llmlab.widgets.page import INK, PAPER, Widget, escape, plain, script
+from llmlab.widgets.base import INK, PAPER, Widget, escape, plain, script, style
 from llmlab.widgets.token_view import first_part, in_hex, readable, span, visible
 
 LIMIT = 4096  # bytes of a text that are learned from
@@ -31,7 +31,7 @@ class MergeStepper(Widget):
     pre-tokenizer.  `train_bpe` learns the same merges.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-merges")
 
     text = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)

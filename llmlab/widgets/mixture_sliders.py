@@ -8,19 +8,11 @@ from types import MappingProxyType
 
 import ipywidgets as widgets
 
+from llmlab.widgets.base import BAR, bar, isolated, live_and_static, sample_html, table
 from llmlab.widgets.box import FIT, Box
-from llmlab.widgets.page import BAR, bar, isolated, live_and_static, sample_html, table
 
 MANY_EPOCHS = 4  # up to here repeats are nearly as good as new text (Muennighoff et al. 2023)
 LABEL = "8.5em"  # width of the sliders' labels
-# Where there is little room, a source's slider stands above its line and its button.
-STYLE = """
-.ll-mixture { container-type: inline-size; }
-@container (max-width: 620px) {
-  .ll-mixture .widget-gridbox { grid-template-columns: 1fr auto !important; }
-  .ll-mixture .widget-gridbox > :nth-child(3n + 1) { grid-column: 1 / -1; }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +111,7 @@ class MixtureSliders(Box):
         self._load(self.preset.value)
         self.preset.observe(lambda change: self._load(change["new"]), "value")
         parts = [self.preset, self._head, self._grid, self._notes, self._text]
-        super().__init__("ll-mixture", parts, STYLE)
+        super().__init__("ll-mixture", parts)
 
     @property
     def mixture(self) -> Mixture:

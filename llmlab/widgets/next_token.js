@@ -1,72 +1,6 @@
 // The live view of NextToken.  All words are set by textContent; nothing is loaded from elsewhere.
 // Chances come from the kernel; what is done here goes there as a message with a number.
 
-const STYLE = `
-.ll-next { padding: 6px; font: 13px/1.5 sans-serif; max-width: 900px;
-  container-type: inline-size;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-next textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
-  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-next .ll-note { display: flex; justify-content: space-between; gap: 12px;
-  min-height: 1.5em; margin: 2px 0; }
-.ll-next .ll-wait { visibility: hidden; white-space: nowrap; }
-.ll-next[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
-.ll-next[aria-busy="true"] .ll-board { opacity: 0.5; transition: opacity 0s 0.3s; }
-.ll-next .ll-tokens { display: flex; flex-wrap: wrap; gap: 3px; align-items: center;
-  align-content: flex-start; margin: 2px 0 8px;
-  min-height: 46px; } /* two lines: the bars below stay where they are */
-.ll-next .ll-token { padding: 0 4px; border: 1px solid #808080; border-radius: 3px;
-  font: 12px/1.5 sans-serif; overflow-wrap: anywhere; unicode-bidi: isolate; max-width: 100%;
-  box-sizing: border-box; background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-next .ll-added { font-weight: bold; border-width: 1px 1px 3px; border-color: currentColor; }
-.ll-next .ll-sliders { display: grid; gap: 2px 12px; align-items: center;
-  grid-template-columns: max-content minmax(120px, 1fr) minmax(9em, max-content); }
-.ll-next input { width: 100%; margin: 0; accent-color: var(--jp-brand-color1, #1976d2); }
-.ll-next output, .ll-next .ll-number { font-variant-numeric: tabular-nums; }
-.ll-next .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center;
-  margin: 8px 0; }
-.ll-next .ll-bar button { font: inherit; padding: 2px 12px; border-radius: 3px; cursor: pointer;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-next .ll-bar .ll-draw { font-weight: bold; border-color: currentColor; }
-.ll-next .ll-bar button[aria-disabled="true"] { border-style: dotted; cursor: default; }
-.ll-next .ll-summary { padding: 4px 8px; min-height: 1.5em;
-  border-left: 3px solid var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-next .ll-key { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 8px 0 2px;
-  font-size: 12px; }
-.ll-next .ll-entry { display: flex; gap: 6px; align-items: center; }
-.ll-next .ll-entry .ll-length { position: static; flex: 0 0 22px; }
-.ll-next .ll-row { display: grid; align-items: center; gap: 8px; width: 100%; padding: 1px 6px;
-  grid-template-columns: minmax(90px, 130px) minmax(80px, 1fr) 58px 58px 136px;
-  font: 13px/1.5 sans-serif; text-align: left; border: 1px solid transparent;
-  border-radius: 3px; box-sizing: border-box; color: inherit;
-  background: var(--jp-layout-color0, #fff); }
-.ll-next button.ll-row { cursor: pointer; }
-.ll-next button.ll-row:hover { border-color: currentColor; }
-.ll-next .ll-heads { font-size: 12px; }
-.ll-next .ll-name { display: flex; min-width: 0; }
-.ll-next .ll-out { color: var(--jp-ui-font-color2, #666); }
-.ll-next .ll-out .ll-token { border-style: dotted; background: none; }
-.ll-next .ll-out .ll-own { border-style: dotted; }
-.ll-next .ll-number { text-align: right; }
-.ll-next .ll-track { position: relative; height: 15px;
-  border-left: 1px solid #808080; }
-.ll-next .ll-length { position: absolute; left: 0; box-sizing: border-box; height: 15px; }
-.ll-next .ll-now { background: #1f83c4; height: 11px; top: 2px; }
-.ll-next .ll-own { border: 1px solid currentColor; border-left: none; }
-/* With little room, what is said of a token stands below it. */
-@container (max-width: 500px) {
-  .ll-next .ll-row { gap: 0 6px; padding: 1px 2px;
-    grid-template-columns: minmax(70px, 110px) minmax(30px, 1fr) 50px 50px; }
-  .ll-next .ll-why { grid-column: 1 / -1; }
-}
-.ll-next :is(textarea, button, input):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-`;
-
 const SLIDERS = [
   { trait: "temperature", name: "temperature", min: 0, max: 2, step: 0.05, start: 1,
     say: (v) => (v === 0 ? "0: the likeliest" : v.toFixed(2)) },
@@ -119,7 +53,7 @@ function render({ model, el }) {
   note.append(said, wait);
   board.append(summary, key(), heads(), list, others.row);
   // What is clicked again and again stands above what grows: it does not move under the pointer.
-  root.append(node("style", {}, STYLE), area, note, grid, bar, tokens, board);
+  root.append(area, note, grid, bar, tokens, board);
   el.append(root);
 
   let lines = []; // of the list, from the likeliest token on

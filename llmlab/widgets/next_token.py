@@ -10,7 +10,7 @@ from llmlab.core.model import Transformer
 from llmlab.core.sampling import filter_logits, pick
 from llmlab.core.tokenizer import BPE
 from llmlab.widgets.attention_view import sign
-from llmlab.widgets.page import INK, PAPER, Widget, bar, isolated, plain, script, table
+from llmlab.widgets.base import INK, PAPER, Widget, bar, isolated, plain, script, style, table
 
 LIMIT = 8192  # characters that are kept of what is typed, its last
 SHOWN = 12  # tokens with a bar
@@ -28,7 +28,7 @@ class NextToken(Widget):
     seed: of the draws.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-next")
 
     text = traitlets.Unicode().tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)

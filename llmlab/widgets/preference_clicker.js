@@ -1,43 +1,6 @@
 // The live view of PreferenceClicker.  All words are set by textContent; nothing is loaded from
 // elsewhere.  The kernel keeps the choices; a message says which pair it is about.
 
-const STYLE = `
-.ll-prefer { padding: 8px; font: 13px/1.5 sans-serif; max-width: 760px;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-prefer .ll-track { height: 4px; border-radius: 2px; overflow: hidden;
-  background: var(--jp-layout-color2, #eee); }
-.ll-prefer .ll-done { height: 4px; background: #1f83c4; transition: width 0.15s; }
-.ll-prefer .ll-request { margin: 10px 2px 8px; font-size: 15px; overflow-wrap: anywhere;
-  unicode-bidi: isolate; }
-.ll-prefer .ll-cards { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
-.ll-prefer .ll-card { display: flex; flex-direction: column; align-items: stretch; gap: 2px;
-  min-height: 218px; padding: 10px 12px; text-align: left; cursor: pointer; font: inherit;
-  border: 1px solid var(--jp-border-color1, #999); border-radius: 6px; min-width: 0;
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-prefer .ll-card:hover { border-color: currentColor; }
-.ll-prefer .ll-card[aria-pressed="true"] { border: 3px solid currentColor; padding: 8px 10px; }
-.ll-prefer .ll-title { font-weight: bold; font-size: 15px; margin-bottom: 4px;
-  overflow-wrap: anywhere; unicode-bidi: isolate; }
-.ll-prefer .ll-card[aria-pressed="true"] .ll-title::after { content: " ✓"; }
-.ll-prefer .ll-food { overflow-wrap: anywhere; unicode-bidi: isolate; }
-.ll-prefer .ll-food::before { content: "· "; }
-.ll-prefer .ll-side { margin-top: auto; padding-top: 8px; font-size: 12px;
-  color: var(--jp-ui-font-color1, #222); }
-.ll-prefer kbd { padding: 0 6px; border: 1px solid currentColor; border-radius: 3px;
-  font: 12px/1.5 sans-serif; background: none; color: inherit; }
-.ll-prefer .ll-over { padding: 24px 12px; border: 1px dashed currentColor; border-radius: 6px;
-  text-align: center; font-size: 15px; }
-.ll-prefer .ll-bar { display: flex; flex-wrap: wrap; gap: 8px; align-items: center;
-  margin-top: 10px; }
-.ll-prefer .ll-bar button { font: inherit; padding: 2px 12px; border-radius: 3px; cursor: pointer;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-prefer .ll-bar button[aria-disabled="true"] { border-style: dotted; cursor: default; }
-.ll-prefer .ll-said { margin-left: auto; font-variant-numeric: tabular-nums; }
-.ll-prefer button:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2);
-  outline-offset: 2px; }
-`;
-
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "neither", Backspace: "back" };
 const SIDES = ["left", "right"];
 
@@ -50,7 +13,7 @@ function render({ model, el }) {
   const bar = node("div", { class: "ll-bar" });
   const said = node("span", { class: "ll-said", "aria-live": "polite" });
   track.append(done);
-  root.append(node("style", {}, STYLE), track, request, cards, over, bar);
+  root.append(track, request, cards, over, bar);
   el.append(root);
 
   const view = () => model.get("_view");

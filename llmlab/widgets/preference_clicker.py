@@ -7,7 +7,7 @@ import traitlets
 
 from llmlab.kitchen import read_answer
 from llmlab.stages.preferences import CHOICES, Click, read_clicks, write_clicks
-from llmlab.widgets.page import INK, PAPER, Widget, isolated, plain, script, table
+from llmlab.widgets.base import INK, PAPER, Widget, isolated, plain, script, style, table
 
 SHOWN = 8  # clicks in the static picture
 
@@ -24,7 +24,7 @@ class PreferenceClicker(Widget):
     ValueError where there is no duel, or not one pair of rewards for each.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-prefer")
 
     _view = traitlets.Dict().tag(sync=True)
 

@@ -4,36 +4,6 @@
 const DEPTH = 0.5; // opacity of the deepest wash
 const TINTS = { above: "0,114,178", below: "213,94,0" };
 
-const STYLE = `
-.ll-rollouts { padding: 6px; font: 13px/1.5 sans-serif;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-rollouts h5 { margin: 2px 0 6px; font: bold 13px sans-serif; color: inherit; }
-.ll-rollouts .ll-bar { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; }
-.ll-rollouts .ll-bar label { display: flex; flex-wrap: wrap; gap: 2px 6px; align-items: center; }
-.ll-rollouts input[type="range"] { width: 200px; }
-.ll-rollouts .ll-step { min-width: min(17em, 100%); font-variant-numeric: tabular-nums; }
-.ll-rollouts fieldset { display: flex; gap: 12px; border: none; margin: 0; padding: 0; }
-.ll-rollouts .ll-legend { margin: 4px 0; font-size: 12px; }
-.ll-rollouts .ll-list { max-height: 460px; overflow: auto; padding: 2px 6px; position: relative;
-  border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; }
-.ll-rollouts .ll-request { margin-top: 8px; font-weight: bold; overflow-wrap: anywhere;
-  unicode-bidi: isolate; }
-.ll-rollouts .ll-answer { margin: 2px 0 8px 14px; padding-left: 6px;
-  border-left: 3px solid transparent; }
-.ll-rollouts .ll-answer.ll-chosen { border-left-color: currentColor; }
-.ll-rollouts .ll-token { display: inline-block; margin: 0 1px 2px 0; padding: 0 1px;
-  min-width: 4px; unicode-bidi: isolate; overflow-wrap: anywhere; max-width: 100%;
-  box-sizing: border-box; cursor: default; color: inherit; border-bottom: 3px none transparent; }
-.ll-rollouts .ll-token.ll-active { outline: 2px solid currentColor; }
-.ll-rollouts .ll-earned { font-size: 11px; font-variant-numeric: tabular-nums;
-  overflow-wrap: anywhere; }
-.ll-rollouts .ll-details { margin-top: 6px; padding: 4px 8px; min-height: 3em;
-  overflow-wrap: anywhere; border-left: 3px solid var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-rollouts :is(input, .ll-list):focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px; }
-`;
-
 const COLOURS = { advantage: "advantage", kl: "KL to the reference" };
 const HELP = "Point at a token, or choose one by Tab and arrows (up and down: other answers).";
 
@@ -62,7 +32,7 @@ function render({ model, el }) {
   const label = node("label", {}, "step");
   label.append(slider, said);
   bar.append(label, choice);
-  root.append(node("style", {}, STYLE), title, bar, legend, list, details);
+  root.append(title, bar, legend, list, details);
   el.append(root);
 
   let rows = []; // for each answer {box, chips}

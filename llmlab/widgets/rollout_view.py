@@ -7,7 +7,7 @@ import traitlets
 from llmlab.core.tokenizer import BPE
 from llmlab.stages.rl import Rollout
 from llmlab.widgets.attention_view import sign
-from llmlab.widgets.page import INK, PAPER, Widget, escape, isolated, plain, script
+from llmlab.widgets.base import INK, PAPER, Widget, escape, isolated, plain, script, style
 
 ANSWERS = 24  # of a step that are kept
 PICTURED = 6  # of them in the static picture
@@ -33,7 +33,7 @@ class RolloutView(Widget):
     colour: "advantage", or "kl".  ValueError where there is no step, or one without answers.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-rollouts")
 
     title = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int().tag(sync=True)

@@ -1,56 +1,6 @@
 // The live view of TokenView.  All words are set by textContent; nothing is loaded from elsewhere.
 // Python makes the tokens; here they are drawn, and what belongs together is lit up together.
 
-const STYLE = `
-.ll-tokens { padding: 6px; font: 13px/1.5 sans-serif;
-  background: var(--jp-layout-color0, #fff); color: var(--jp-ui-font-color1, #222); }
-.ll-tokens textarea { display: block; width: 100%; box-sizing: border-box; resize: vertical;
-  padding: 6px 8px; border-radius: 3px; font: 14px/1.5 sans-serif;
-  border: 1px solid var(--jp-border-color1, #999);
-  background: var(--jp-layout-color1, #fff); color: inherit; }
-.ll-tokens .ll-bar { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 4px 0; }
-.ll-tokens label { display: inline-flex; gap: 5px; align-items: center; cursor: pointer; }
-.ll-tokens input { margin: 0; accent-color: var(--jp-brand-color1, #1976d2); }
-.ll-tokens .ll-size { flex: 1; text-align: right; }
-.ll-tokens .ll-wait { visibility: hidden; }
-.ll-tokens[aria-busy="true"] .ll-wait { visibility: visible; transition: visibility 0s 0.3s; }
-.ll-tokens[aria-busy="true"] .ll-columns { opacity: 0.5; transition: opacity 0s 0.3s; }
-.ll-tokens .ll-details { padding: 4px 8px; min-height: 3em; overflow-wrap: anywhere;
-  border-left: 3px solid var(--jp-brand-color1, #1976d2);
-  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
-.ll-tokens .ll-columns { display: grid; gap: 14px; margin-top: 8px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
-.ll-tokens .ll-column { min-width: 0; border-radius: 3px; }
-.ll-tokens .ll-head { display: flex; flex-wrap: wrap; gap: 0 10px; align-items: baseline; }
-.ll-tokens .ll-head b { font-size: 15px; }
-.ll-tokens .ll-counts { font-variant-numeric: tabular-nums; }
-.ll-tokens .ll-label { margin-top: 6px; font-size: 12px; color: var(--jp-ui-font-color1, #222); }
-.ll-tokens .ll-row { position: relative; overflow: auto; max-height: 15em; padding: 3px;
-  line-height: 1.9; white-space: pre-wrap; overflow-wrap: anywhere;
-  border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; }
-.ll-tokens .ll-row[data-row="text"] { font-size: 14px; }
-.ll-tokens .ll-row[data-row="text"] .ll-token { unicode-bidi: isolate; }
-.ll-tokens .ll-row:not([data-row="text"]) { font: 12px/1.5 monospace; max-height: 9em;
-  white-space: normal; }
-.ll-tokens .ll-token { padding: 2px 1px; border-right: 1px solid #808080; cursor: default;
-  box-decoration-break: clone; -webkit-box-decoration-break: clone; }
-.ll-tokens .ll-row:not([data-row="text"]) .ll-token { display: inline-block;
-  max-width: 100%; box-sizing: border-box; padding: 1px 4px; }
-.ll-tokens .ll-token:nth-child(5n+1) { background: rgba(0,114,178,.32); }
-.ll-tokens .ll-token:nth-child(5n+2) { background: rgba(230,159,0,.32); }
-.ll-tokens .ll-token:nth-child(5n+3) { background: rgba(0,158,115,.32); }
-.ll-tokens .ll-token:nth-child(5n+4) { background: rgba(204,121,167,.32); }
-.ll-tokens .ll-token:nth-child(5n+5) { background: rgba(240,228,66,.32); }
-.ll-tokens .ll-raw { font: 11px monospace; font-style: italic; }
-.ll-tokens .ll-special { font-weight: bold; text-decoration: underline double; }
-.ll-tokens .ll-kin { outline: 2px dashed currentColor; outline-offset: -1px; }
-.ll-tokens .ll-row .ll-token.ll-active { outline: 2px solid currentColor; outline-offset: 0;
-  background: var(--jp-layout-color0, #fff); }
-.ll-tokens textarea:focus-visible, .ll-tokens input:focus-visible,
-.ll-tokens .ll-row:focus-visible {
-  outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-`;
-
 const ROWS = { text: "text", id: "ids", bytes: "bytes, in hexadecimal" };
 const IDLE = "Point at a token, or go to a row with Tab and through it with the arrow keys.";
 
@@ -80,7 +30,7 @@ function render({ model, el }) {
   const bar = node("div", { class: "ll-bar" });
   const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
   bar.append(spaces.label, specials.label, wait, size);
-  root.append(node("style", {}, STYLE), area, bar, details, grid);
+  root.append(area, bar, details, grid);
   el.append(root);
 
   let columns = []; // {name, tokens, rows: {text, id, bytes}}: a row's children are its tokens

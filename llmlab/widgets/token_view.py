@@ -8,7 +8,7 @@ import tiktoken
 import traitlets
 
 from llmlab.core.tokenizer import BPE
-from llmlab.widgets.page import INK, PAPER, Widget, escape, plain, script
+from llmlab.widgets.base import INK, PAPER, Widget, escape, plain, script, style
 
 LIMIT = 16_384  # bytes of a text that are tokenised and counted
 DRAWN = 300  # tokens of them on show
@@ -30,7 +30,7 @@ class TokenView(Widget):
     one id; without it, what is typed stays plain text.
     """
 
-    _esm = script(__file__)
+    _esm, _css = script(__file__), style(__file__, "ll-tokens")
 
     text = traitlets.Unicode().tag(sync=True)
     white_space = traitlets.Bool(True).tag(sync=True)

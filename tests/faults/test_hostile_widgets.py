@@ -151,7 +151,7 @@ class Page(HTMLParser):
     """The words of a page; AssertionError on a tag or an attribute that is none of ours."""
 
     TAGS = set("b bdi br caption code div img p span table tbody td th thead tr u wbr".split())
-    SVG = set("svg g rect line path circle polyline text image".split())
+    SVG = set("svg g rect line path circle text image defs style clipPath use".split())
 
     def __init__(self):
         super().__init__(convert_charrefs=True)

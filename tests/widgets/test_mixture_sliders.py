@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from llmlab.widgets.base import LIVE_VIEW
 from llmlab.widgets.mixture_sliders import LLAMA, LLAMA_NAME, Mixture, MixtureSliders, count
-from llmlab.widgets.page import LIVE_VIEW
 
 SOURCES = {"recipes": 1e6, "encyclopedia": 8e6, "cards": math.inf}
 WEIGHTS = {"recipes": 0.5, "encyclopedia": 0.3, "cards": 0.2}

@@ -32,8 +32,17 @@ class Widget(anywidget.AnyWidget):
 
 def script(module: str) -> str:
     """The script of a widget's module (its __file__), after what all scripts share."""
-    shared = Path(__file__).with_suffix(".js")
-    return shared.read_text("utf-8") + Path(module).with_suffix(".js").read_text("utf-8")
+    return beside(__file__, ".js") + beside(module, ".js")
+
+
+def style(module: str, name: str) -> str:
+    """The style of a widget's module, whose root has the class `name`, after what all share."""
+    return re.sub(r"\.ll(?![-\w])", f".{name}", beside(__file__, ".css")) + beside(module, ".css")
+
+
+def beside(module: str, kind: str) -> str:
+    """What stands in the file that is called as a module is, but for its ending."""
+    return Path(module).with_suffix(kind).read_text("utf-8")
 
 
 def plain(words: str) -> str:

@@ -1,14 +1,16 @@
 """What the widgets share: scripts without a door, pictures that stay, words that are only words."""
 
+import importlib
+import re
 from pathlib import Path
 
 import pytest
 import traitlets
 
-from llmlab.widgets import page
-from llmlab.widgets.page import Widget, bar, escape, isolated, plain, table
+from llmlab.widgets import base
+from llmlab.widgets.base import Widget, bar, escape, isolated, plain, table
 
-SCRIPTS = sorted(Path(page.__file__).parent.glob("*.js"))
+SCRIPTS = sorted(Path(base.__file__).parent.glob("*.js"))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
@@ -18,12 +20,21 @@ def test_a_script_loads_nothing_and_sets_words_as_text(path):
         assert door not in words, door
 
 
-def test_every_widget_begins_with_the_shared_script():
-    for path in SCRIPTS:
-        if path.stem != "page":
-            whole = page.script(str(path.with_suffix(".py")))
-            assert whole == Path(SCRIPTS[0].parent / "page.js").read_text() + path.read_text()
-            assert "const node =" not in path.read_text() and "node(" in path.read_text()
+@pytest.mark.parametrize("path", [path for path in SCRIPTS if path.stem not in ("base", "box")])
+def test_script_and_style_begin_with_what_all_share(path):
+    module = importlib.import_module(f"llmlab.widgets.{path.stem}")
+    (made,) = (one for one in vars(module).values()
+               if isinstance(one, type) and one.__module__ == module.__name__
+               and issubclass(one, Widget))  # fmt: skip
+    script, style = str(made._esm), str(made._css)
+    (name,) = re.findall(r'rootOf\("(.*?)"\)', path.read_text("utf-8"))
+    assert script.startswith("// What the widgets' scripts share") and f'rootOf("{name}")' in script
+    shared, own = style.split("ll-waits { opacity: 0.5; }\n")
+    assert f".{name} button {{" in shared and not re.search(r"\.ll[ [{]", style)
+    assert "<style" not in script and "url(" not in style and "@import" not in style
+    rules = re.sub(r"@container.*?{|/\*.*?\*/", "", own, flags=re.S)
+    selectors = re.findall(r"([^{}]+){", rules)
+    assert selectors and all(each.strip().startswith(f".{name}") for each in selectors)
 
 
 class Plain(Widget):
@@ -58,4 +69,4 @@ def test_a_table_of_words_and_numbers():
     made = table("<i>", ("name", "count>"), [(isolated("<b>"), "3")])
     assert made.count("<tr>") == 2 and "<b>" not in made and "<i>" not in made
     assert "text-align:left" in made and "text-align:right" in made and ">count</th>" in made
-    assert f"width:{page.BAR // 2}px" in bar(0.5)
+    assert f"width:{base.BAR // 2}px" in bar(0.5)

@@ -1,4 +1,4 @@
-// What the widgets' scripts share; page.py sets it before each of them.  Words go in as text only.
+// What the widgets' scripts share; base.py sets it before each of them.  Words go in as text only.
 
 const filled = (made, attributes, words) => {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
