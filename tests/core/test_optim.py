@@ -92,13 +92,12 @@ def test_muon_steps_by_an_orthogonal_matrix_scaled_by_its_shape():
     assert torch.nn.functional.cosine_similarity(step.flatten(), (u @ v).flatten(), 0) > 0.97
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_tiny_momentum_is_normalised_before_it_is_cast(dtype):
-    """Cast first, entries of 1e-8 would be zeros in fp16."""
-    grad = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
-    tiny, usual = (orthogonalize(grad * size, dtype=dtype) for size in (1e-6, 1.0))
+def test_a_tiny_momentum_is_normalised_before_it_is_cast():
+    """Cast first, most entries of 2e-8 would be zeros in fp16."""
+    grad = torch.randn(1, 128, 128, generator=torch.Generator().manual_seed(0))
+    tiny, usual = (orthogonalize(grad * s, dtype=torch.float16) for s in (2e-8, 1.0))
     assert tiny.dtype == torch.float32
-    assert torch.allclose(tiny, usual, atol=0.1) and tiny.abs().max() > 0.1
+    assert torch.nn.functional.cosine_similarity(tiny.flatten(), usual.flatten(), 0) > 0.99
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.95])

@@ -370,6 +370,28 @@ def test_a_run_that_blows_up_keeps_its_last_good_checkpoint(case, tmp_path):
     assert kept(made) == kept(whole)
 
 
+def test_a_checkpoint_of_before_goes_on(tmp_path):
+    """It kept Muon's momenta of one shape as one tensor."""
+    made, whole = toy(tmp_path / "made"), toy(tmp_path / "whole")
+
+    def stop(record):
+        if record["step"] == 10:
+            signal.raise_signal(signal.SIGINT)
+
+    pretrain(made, stop, snapshots=False)
+    tensors, meta = artifacts.load_checkpoint(made.path("base"))
+    momenta = {name: tensors.pop(name) for name in list(tensors) if ".muon." in name}
+    shapes = {name.rpartition(".")[0] for name in momenta}
+    for shape in shapes:
+        n = sum(name.startswith(f"{shape}.") for name in momenta)
+        tensors[shape] = torch.stack([momenta[f"{shape}.{i}"] for i in range(n)])
+    assert "optimizer.muon.16x16" in tensors and len(tensors["optimizer.muon.16x16"]) > 1
+    artifacts.save_checkpoint(made.path("base"), tensors, meta)
+    pretrain(made, snapshots=False)
+    pretrain(whole, snapshots=False)
+    assert kept(made) == kept(whole)
+
+
 def test_a_run_learns_at_the_rates_of_its_profile(tmp_path):
     made = toy(tmp_path)
     optimizer = pretraining.new_job(made, made.build(), BPE(()), None, "none").optimizer
