@@ -64,7 +64,7 @@ def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, fl
     model = lab.build(replace(lab.profile.model, qk_norm=recipe == "ours"))
     p = lab.profile
     rates = {"muon_lr": p.muon_lr, "adam_lr": p.adam_lr, "betas": p.adam_betas,
-             "weight_decay": p.weight_decay}  # fmt: skip
+             "weight_decay": p.weight_decay, "momentum": p.muon_momentum}  # fmt: skip
     factor = learning_rate
     if recipe == "adamw":
         gpt2_init(model)
@@ -72,7 +72,7 @@ def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, fl
         factor = cosine
     kind = gpu.FusedOptimizer if lab.device == "cuda" else Optimizer
     optimizer = kind(model.named_parameters(), **rates)
-    optimizer.dtype, optimizer.momentum = lab.dtype, p.muon_momentum
+    optimizer.dtype = lab.dtype
     text, start = gpu.Ahead(rows, lab.device), time.perf_counter()
     with gpu.prepared(model, lab.device, lab.device == "cuda", False):
         for step in range(steps):

@@ -97,11 +97,11 @@ def test_top_level_names():
 # --- How its rooms hang together ------------------------------------------------------------
 
 
-def test_core_is_at_most_400_lines_of_at_most_100_columns():
+def test_core_is_at_most_385_lines_of_at_most_100_columns():
     sources = {path.name: path.read_text() for path in (PACKAGE / "core").glob("*.py")}
     counts = {name: code_lines(source) for name, source in sources.items()}
     print(counts, sum(counts.values()))
-    assert sum(counts.values()) <= 400, counts
+    assert sum(counts.values()) <= 385, counts
     for name, source in sources.items():
         assert max(map(len, source.splitlines()), default=0) <= 100, name
 

@@ -48,9 +48,9 @@ class RMSNorm(nn.RMSNorm):
 def rope_table(seq_len: int, head_dim: int, theta: float | dict) -> Tensor:
     """Cosines and sines of the rotary angles: (2, seq_len, head_dim).  Su et al. 2021, eq. 15.
 
-    theta: the base; of a model that was made to read farther a dict, which beside "rope_theta" has
-    "slower": by how much each pair is slowed down (`llmlab.hub` reckons it).  The left half turns
-    by minus the angle, which gives its sines the sign that a turn needs.
+    theta: the base; of a model whose context was extended a dict, which beside "rope_theta" has
+    "slower": what each pair's frequency is divided by (`llmlab.hub` computes it).  The left half
+    holds minus the angle, which gives its sines the sign that a rotation needs.
     """
     given = theta if isinstance(theta, dict) else {"rope_theta": theta, "slower": 1}
     frequencies = given["rope_theta"] ** (-torch.arange(0, head_dim, 2).float() / head_dim)
@@ -60,7 +60,7 @@ def rope_table(seq_len: int, head_dim: int, theta: float | dict) -> Tensor:
 
 
 def apply_rope(x: Tensor, table: Tensor) -> Tensor:
-    """Turn each pair (i, i + head_dim/2) of x: (..., T, head_dim) by its position's angle."""
+    """Rotate each pair (i, i + head_dim/2) of x: (..., T, head_dim) by its position's angle."""
     return x * table[0] + x.roll(x.shape[-1] // 2, dims=-1) * table[1]
 
 
@@ -82,17 +82,14 @@ class KVCache:
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(hd) + mask) v: the values, mixed by how well each key fits the query.
 
-    q: (B, heads, T, hd); k, v: (B, heads, S, hd); mask: (T, S) or (B, 1, T, S), 0 where a query
-    may look and -inf where not, or None: causal.  Vaswani et al. 2017, eq. 1.  On a GPU the fused
-    kernel is the faster one; on a CPU, at the sizes of a class, the plain formula is.
+    q: (B, heads, T, hd); k, v: (B, heads, S, hd); mask: (T, S) or (B, 1, T, S), added to the
+    scores: 0 where a query may look, far below zero where not; None is causal.  Vaswani et al.
+    2017, eq. 1.  On a GPU the fused kernel is faster; on a CPU, in bf16, the plain formula is.
     """
     if q.is_cuda or mask is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-    q = q * q.shape[-1] ** -0.5
-    if q.shape[2] == 1 and q.dtype != torch.float32:  # 16-bit products of one row are slow here
-        scores = (q * k).sum(-1)[:, :, None] + mask  # (B, heads, 1, S)
-        return (scores.softmax(-1).mT * v).sum(2, keepdim=True)
-    return (q @ k.mT + mask).softmax(-1) @ v
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT + mask  # (B, heads, T, S)
+    return scores.softmax(-1) @ v
 
 
 class Attention(nn.Module):
@@ -110,18 +107,17 @@ class Attention(nn.Module):
         self.group = c.n_heads // c.n_kv_heads
 
     def forward(self, x: Tensor, rope: Tensor, mask: Tensor, cache: KVCache | None) -> Tensor:
-        B, T, _ = x.shape
-        q, k, v = (
-            proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, heads, T, hd)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        split = (*x.shape[:2], -1, self.head_dim)  # (B, T, heads, hd)
+        q = self.q_proj(x).view(split).transpose(1, 2)  # (B, heads, T, hd)
+        k = self.k_proj(x).view(split).transpose(1, 2)
+        v = self.v_proj(x).view(split).transpose(1, 2)
         q, k = apply_rope(self.q_norm(q), rope), apply_rope(self.k_norm(k), rope)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         if self.group > 1:  # Ainslie et al. 2023
             k, v = (t.repeat_interleave(self.group, dim=1) for t in (k, v))
         y = attend(q, k, v, mask)  # (B, heads, T, hd)
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
+        return self.o_proj(y.transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -153,7 +149,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """ids: (B, T) -> logits: (B, T, V), each row a guess at the next id."""
+    """ids: (B, T) -> logits: (B, T, V), each row a prediction of the next id."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -165,24 +161,23 @@ class Transformer(nn.Module):
         self.head = Linear(config.dim, config.vocab_size, bias=False)
         table = rope_table(config.max_seq_len, config.head_dim, config.rope_theta)
         self.register_buffer("rope", table, persistent=False)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Small random weights; what adds to the residual stream starts at zero, so that at
-        first the model guesses uniformly and its loss is close to ln V."""
+        # Small random weights; what adds to the residual stream starts at zero, so that at first
+        # all ids are about equally likely and the loss is close to ln V.
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 nn.init.normal_(p, std=0.02 if name.startswith(("embed", "head")) else 0.05)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 nn.init.zeros_(p)
-        if self.config.tie_embeddings:
+        if config.tie_embeddings:
             self.head.weight = self.embed.weight
 
     def hidden(self, ids: Tensor, cache: KVCache | None = None, mask=None) -> Tensor:
         """The last layer's normed states: (B, T) -> (B, T, dim).
 
-        cache: keys and values of the columns before these ids.  mask: (B, 1, T, columns), true
-        where a query may look; None is causal.  Raises ValueError beyond `max_seq_len`.
+        cache: keys and values of the columns before these ids.  mask: (B, columns), false where a
+        column, cached ones included, is padding; later columns are never seen.  A query that may
+        look nowhere gets about the mean of all values: of no use, but finite, and so are its
+        gradients.  Raises ValueError beyond `max_seq_len`.
         """
         start = cache.length if cache is not None else 0
         end = start + ids.shape[1]
@@ -190,10 +185,10 @@ class Transformer(nn.Module):
             raise ValueError(f"{end} positions, but the model has {self.config.max_seq_len}")
         x = self.embed(ids).to(self.compute_dtype)  # (B, T, dim)
         rope = self.rope[:, start:end].to(x.dtype)
-        if mask is None:
-            columns = torch.arange(end, device=x.device)
-            mask = columns[start:, None] >= columns  # (T, columns)
-        bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -torch.inf)
+        look = torch.ones(end - start, end, dtype=torch.bool, device=x.device).tril(start)
+        look = look if mask is None else look & mask[:, None, None, :end]  # (B, 1, T, columns)
+        # Far below any score, yet not -inf: a row of nothing else would have a softmax of NaN.
+        bias = torch.where(look, 0.0, torch.finfo(x.dtype).min / 2).to(x.dtype)
         for block in self.blocks:
             x = block(x, rope, bias, cache)
         if cache is not None:

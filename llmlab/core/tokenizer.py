@@ -9,7 +9,7 @@ the same merges as the textbook's recount, a hundred times sooner.
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import pairwise
 
 import regex
@@ -66,12 +66,11 @@ class BPE:
 
     def _encode_chunk(self, chunk: bytes) -> list[int]:
         ids = list(chunk)
-        while len(ids) > 1:
-            pair = min(zip(ids, ids[1:], strict=False), key=lambda p: self.ranks.get(p, 1 << 30))
+        while True:
+            pair = min(pairwise(ids), key=lambda p: self.ranks.get(p, 1 << 30), default=None)
             if pair not in self.ranks:
-                break
+                return ids
             ids = merge_pair(ids, pair, self.ranks[pair])
-        return ids
 
     def decode(self, ids: list[int]) -> str:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD.  Raises IndexError."""
@@ -117,23 +116,18 @@ def train_bpe(
         for pair in pairwise(ids):
             counts[pair] += frequency[i]
             where[pair].add(i)
-    heap = [(-count, pair) for pair, count in counts.items()]
-    heapify(heap)
-    merges = []
+    heap, merges = sorted((-count, pair) for pair, count in counts.items()), []
     while len(merges) < n_merges:
-        if not heap:
+        if not heap or not heap[0][0]:
             most = 256 + len(specials) + len(merges)
             raise ValueError(f"the text supports a vocabulary of {most} at most, not {vocab_size}")
         count, pair = heappop(heap)
         if -count != counts[pair]:  # an old entry: counts only fall, so put the true one back
-            if counts[pair]:
-                heappush(heap, (-counts[pair], pair))
+            heappush(heap, (-counts[pair], pair))
             continue
         new_id, touched = 256 + len(merges), set()
         for i in where.pop(pair):
             ids, words[i] = words[i], merge_pair(words[i], pair, new_id)
-            if len(ids) == len(words[i]):  # an earlier merge took the pair out of this word
-                continue
             for old in pairwise(ids):
                 counts[old] -= frequency[i]
             for new in pairwise(words[i]):
@@ -141,7 +135,6 @@ def train_bpe(
                 if new_id in new:
                     touched.add(new)
                     where[new].add(i)
-        del counts[pair]
         for new in touched:
             heappush(heap, (-counts[new], new))
         merges.append(pair)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from llmlab.core.model import KVCache, Transformer
-from llmlab.core.sampling import pick
+from llmlab.core.sampling import draw, pick
 
 LOOK = 8  # steps between two looks at whether all rows have stopped: each look waits for the GPU
 
@@ -79,7 +79,7 @@ def generate(
         column.add_(1)
         bias = _bias(model, seen & (columns <= column))  # (B, 1, 1, total)
         hidden = _hidden(model, last[:, None], column, bias, cache)
-        last.copy_(pick(model.head(hidden)[:, 0], *how))
+        last.copy_(draw(model.head(hidden)[:, 0], *how))  # `pick` looks, and so waits
 
     out = torch.full((len(prompts), n_new), stop, device=device)
     out[:, 0] = last

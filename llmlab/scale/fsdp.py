@@ -40,36 +40,16 @@ class ShardedOptimizer(FusedOptimizer):
     Muon needs whole matrices: each process makes some of a shape's orthogonal, then all share.
     """
 
-    def _muon(self, key: str, group: list[Tensor], lr: float) -> None:
-        rows, cols = group[0].shape
-        scale = lr * max(1.0, rows / cols) ** 0.5
-        looks = []
-        for i, p in enumerate(group):
-            momentum = self._buffer(f"{key}.{i}", p)
-            momentum.lerp_(p.grad, 1 - self.momentum)
-            look = p.grad.lerp(momentum, self.momentum)  # Nesterov's look ahead
-            looks.append(look.full_tensor())
-        for p, update in zip(group, self._orthogonal(torch.stack(looks)), strict=True):
-            p.mul_(1 - lr * self.weight_decay)
-            p.sub_(_like(update, p), alpha=scale)
-
-    def make_state(self) -> None:
-        """All state as it is before the first step, for a checkpoint to fill."""
-        for name, p in self.rest.items():
-            self._buffer(f"{name}.m", p), self._buffer(f"{name}.v", p)
-        for (rows, cols), group in self.by_shape.items():
-            for i, p in enumerate(group):
-                self._buffer(f"muon.{rows}x{cols}.{i}", p)
-
-    def _orthogonal(self, whole: Tensor) -> Tensor:
-        """(n, rows, cols) -> the same, every process working on its share of the n."""
+    def _orthogonal(self, matrices: list[Tensor]) -> list[Tensor]:
+        whole = torch.stack([matrix.full_tensor() for matrix in matrices])  # (n, rows, cols)
         count = -(-len(whole) // distributed.size())  # of each process, the last ones perhaps idle
         padded = whole.new_zeros(count * distributed.size(), *whole.shape[1:])
         padded[: len(whole)] = whole
-        own = orthogonalize(padded.split(count)[distributed.rank()].to(self.dtype)).float()
+        own = orthogonalize(padded.split(count)[distributed.rank()], dtype=self.dtype)
         parts = [torch.empty_like(own) for _ in range(distributed.size())]
         dist.all_gather(parts, own.contiguous())
-        return torch.cat(parts)[: len(whole)]
+        updates = torch.cat(parts)[: len(whole)]
+        return [_like(update, p) for update, p in zip(updates, matrices, strict=True)]
 
 
 def _like(whole: Tensor, part: Tensor) -> Tensor:

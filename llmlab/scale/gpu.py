@@ -1,4 +1,4 @@
-"""A step on a GPU: compiled blocks, fused attention and AdamW, scaled losses, text made ahead.
+"""A step on a GPU: compiled blocks, fused attention and AdamW, text made ahead.
 
 All of it computes what `core` computes, and runs on a CPU as well, where its tests hold it to that.
 """
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import MethodType, SimpleNamespace
+from types import MethodType
 
 import torch
 from torch import Tensor
@@ -74,67 +74,21 @@ def causal_hidden(model: Transformer, ids: Tensor, cache: KVCache | None = None,
 class FusedOptimizer(Optimizer):
     """The same updates, all of AdamW's in one kernel; state under the same names."""
 
-    @torch.no_grad()
-    def step(self, factor: float = 1.0, max_norm: float = 1.0) -> float:
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), max_norm)
-        self.t += 1
-        moved = [(name, p) for name, p in self.rest.items() if p.grad is not None]
-        for decay, some in (
-            (self.weight_decay, [(name, p) for name, p in moved if p.ndim > 1]),
-            (0.0, [(name, p) for name, p in moved if p.ndim <= 1]),  # gains are left alone
-        ):
-            self._fused(some, self.adam_lr * factor, decay)
-        for shape, group in self.by_shape.items():
-            self._muon(f"muon.{shape[0]}x{shape[1]}", group, self.muon_lr * factor)
-        for p in self.parameters():
-            p.grad = None
-        return norm.item()
+    def _adamw(self, params: list[Tensor], group: dict, lr: float) -> None:
+        matrices, vectors = ([p for p in params if (p.ndim > 1) == many] for many in (True, False))
+        self._fused(matrices, group, lr, group["weight_decay"])
+        self._fused(vectors, group, lr, 0.0)  # norms and biases do not decay
 
-    def _fused(self, some: list[tuple[str, Tensor]], lr: float, decay: float) -> None:
-        if not some:
+    def _fused(self, params: list[Tensor], group: dict, lr: float, decay: float) -> None:
+        if not params:
             return
-        averages = [[self._buffer(f"{name}.{k}", p) for name, p in some] for k in "mv"]
-        steps = torch.full((len(some),), self.t - 1.0, device=some[0][1].device).unbind()
+        averages = [[self._buffer(p, name) for p in params] for name in "mv"]
+        steps = torch.full((len(params),), group["step"] - 1.0, device=params[0].device).unbind()
         adamw(
-            [p for _, p in some], [p.grad for _, p in some], *averages, [], list(steps),
-            fused=True, amsgrad=False, beta1=self.betas[0], beta2=self.betas[1], lr=lr,
+            params, [p.grad for p in params], *averages, [], list(steps),
+            fused=True, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1], lr=lr,
             weight_decay=decay, eps=1e-8, maximize=False,
         )  # fmt: skip
-
-
-class LossScaler:
-    """Multiplies a loss before its gradients are taken, where these would vanish in fp16, and
-    divides them after; a step that overflows is left out.  Micikevicius et al. 2018.
-
-    In bf16 and fp32 it does nothing.
-    """
-
-    def __init__(self, optimizer: Optimizer, dtype: torch.dtype, device: str):
-        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
-        groups = [{"params": optimizer.parameters()}]  # as torch's own optimizers show theirs
-        self.optimizer = SimpleNamespace(param_groups=groups, step=optimizer.step)
-        self.whole = optimizer
-
-    def backward(self, loss: Tensor) -> None:
-        """Add a loss's gradients, scaled."""
-        self.scaler.scale(loss).backward()
-
-    def step(self, factor: float) -> float:
-        """One update; returns the gradients' norm, and 0 where it was left out."""
-        if self.scaler.is_enabled():
-            self.scaler.unscale_(self.optimizer)
-        norm = self.scaler.step(self.optimizer, factor)
-        self.scaler.update()
-        for p in self.whole.parameters():
-            p.grad = None  # also after a step that was left out
-        return norm or 0.0
-
-    def state(self) -> dict[str, float]:
-        """What a checkpoint must keep of it, as plain numbers."""
-        return self.scaler.state_dict()
-
-    def load(self, state: dict[str, float]) -> None:
-        self.scaler.load_state_dict(state)
 
 
 class Ahead:

@@ -111,8 +111,8 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
     if distributed.active():
         fsdp.shard(model)
         kind, made = ShardedJob, fsdp.ShardedOptimizer
-    optimizer = made(model.named_parameters(), p.muon_lr, p.adam_lr, p.adam_betas, p.weight_decay)
-    optimizer.momentum = p.muon_momentum
+    rates = (p.muon_lr, p.adam_lr, p.adam_betas, p.weight_decay, p.muon_momentum)
+    optimizer = made(model.named_parameters(), *rates)
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
     return kind(model, tokenizer, optimizer, path, meta=meta)
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -30,7 +31,6 @@ from llmlab.core.optim import Optimizer
 from llmlab.core.tokenizer import BPE
 from llmlab.lab import Lab
 from llmlab.scale import distributed
-from llmlab.scale.gpu import LossScaler
 
 SAVE_EVERY = 30.0  # seconds
 FEW = 40  # steps that hardly show what a loop does
@@ -54,38 +54,52 @@ class Job:
     cpu_seconds: float = 0.0
     seconds: float = 0.0  # by the clock
     saved: int | None = None  # updates done when it was last saved
-    scaler: LossScaler | None = None  # see `scaling`
+    scaler: torch.amp.GradScaler | None = None  # see `scaling`
 
     def __post_init__(self) -> None:
         self.optimizer.dtype = self.model.compute_dtype
 
-    def scaling(self) -> LossScaler:
-        """The scaler of this run's losses."""
-        if self.scaler is None or self.scaler.whole is not self.optimizer:
-            device = self.model.embed.weight.device.type
-            self.scaler = LossScaler(self.optimizer, self.model.compute_dtype, device)
+    def scaling(self) -> torch.amp.GradScaler:
+        """Multiplies a loss before its gradients are taken, where these would vanish in fp16, and
+        divides them after; a step that overflows is left out.  Micikevicius et al. 2018.
+
+        In bf16 and fp32 it does nothing.
+        """
+        if self.scaler is None:
+            device, fp16 = self.model.embed.weight.device.type, torch.float16
+            self.scaler = torch.amp.GradScaler(device, enabled=self.model.compute_dtype == fp16)
         return self.scaler
 
     def backward(self, loss: torch.Tensor, weight: float = 1.0) -> None:
         """Add a loss's gradients.  weight: as `ranks.weight` gives it, where several train."""
-        self.scaling().backward(loss * weight)
+        self.scaling().scale(loss * weight).backward()
 
     def update(self, factor: float) -> float:
         """One step of the optimiser, at this factor on its rates, from the gradients of all
-        processes; returns their norm."""
+        processes; returns their norm, 0 where the step was left out."""
         self.gather_gradients()
-        return self.scaling().step(factor)
+        norm = self.scaling().step(self.optimizer, factor)
+        self.scaling().update()
+        for p in self.optimizer.named.values():
+            p.grad = None  # also after a step that was left out
+        return norm or 0.0
 
     def gather_gradients(self) -> None:
         """Average the gradients over the processes, each of which has the whole model."""
-        distributed.average_gradients(self.optimizer.parameters())
+        distributed.average_gradients(list(self.optimizer.named.values()))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive: weights, the head's weights, the optimiser's state."""
         out = model_tensors(self.model)
         if self.extra is not None:
             out |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
-        return out | {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
+        state = self.optimizer.state
+        return out | {
+            f"optimizer.{name}": state[p][part]
+            for p, names in state_names(self.optimizer)
+            for part, name in names.items()
+            if part in state.get(p, {})
+        }
 
     def save(self) -> None:
         """Write the run to its path.  LabError where not all weights are finite, or where another
@@ -103,10 +117,10 @@ class Job:
             **self.meta, "config": asdict(self.model.config), "step": self.step,
             "steps": self.steps, "tokenizer": pack_tokenizer(self.tokenizer),
             "dtype": str(self.model.compute_dtype).removeprefix("torch."),  # else it may change
-            "t": self.optimizer.t, "cpu_seconds": round(self.cpu_seconds, 1),
+            "t": updates(self.optimizer), "cpu_seconds": round(self.cpu_seconds, 1),
             "seconds": round(self.seconds, 1), "log": self.log,
         }  # fmt: skip
-        scale = self.scaler.state() if self.scaler else {}
+        scale = self.scaler.state_dict() if self.scaler else {}
         return meta | ({"loss_scale": scale} if scale else {})
 
     def check_finite(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -169,18 +183,48 @@ class Job:
             self.extra.load_state_dict(named(tensors, "extra."))
         if "dtype" in meta:
             self.model.compute_dtype = self.optimizer.dtype = getattr(torch, meta["dtype"])
-        device = self.model.embed.weight.device
-        self.optimizer.state = {k: v.to(device) for k, v in named(tensors, "optimizer.").items()}
+        load_state(self.optimizer, named(tensors, "optimizer."), meta["t"])
         self.take_up(meta)
         return True
 
     def take_up(self, meta: dict) -> None:
         """Go on from the numbers of a checkpoint's meta."""
-        self.optimizer.t, self.step, self.steps = meta["t"], meta["step"], meta["steps"]
+        self.step, self.steps = meta["step"], meta["steps"]
         self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
         self.seconds = meta.get("seconds", 0.0)
         if scale := meta.get("loss_scale"):
-            self.scaling().load(scale)
+            self.scaling().load_state_dict(scale)
+
+
+def state_names(optimizer: Optimizer) -> Iterator[tuple[torch.Tensor, dict[str, str]]]:
+    """Each parameter, with the names in a checkpoint of what the optimiser keeps for it: AdamW's
+    by the parameter's name, Muon's by its shape and number."""
+    muon, numbers = set(optimizer.param_groups[0]["params"]), Counter()
+    for name, p in optimizer.named.items():
+        if p in muon:
+            shape = "x".join(map(str, p.shape))
+            yield p, {"momentum": f"muon.{shape}.{numbers[shape]}"}
+            numbers[shape] += 1
+        else:
+            yield p, {"m": f"{name}.m", "v": f"{name}.v"}
+
+
+def load_state(optimizer: Optimizer, tensors: dict[str, torch.Tensor], t: int) -> None:
+    """Put an optimiser where a checkpoint's tensors have left it, after `t` updates."""
+    for stack in [name for name in tensors if name.startswith("muon.") and name.count(".") == 1]:
+        # Checkpoints of before keep the momenta of a shape as one.
+        tensors = tensors | {f"{stack}.{i}": part for i, part in enumerate(tensors[stack])}
+    optimizer.state.clear()
+    for p, names in state_names(optimizer):
+        if kept := {part: name for part, name in names.items() if name in tensors}:
+            optimizer.state[p] = {k: tensors[name].to(p.device) for k, name in kept.items()}
+    for group in optimizer.param_groups:
+        group["step"] = t
+
+
+def updates(optimizer: Optimizer) -> int:
+    """How many updates an optimiser has done."""
+    return optimizer.param_groups[0]["step"]
 
 
 def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -> int:
@@ -193,7 +237,7 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
     if limit:
         return limit
     before = {k: v.clone() for k, v in job.tensors().items()}
-    state, t = {k: v.clone() for k, v in job.optimizer.state.items()}, job.optimizer.t
+    t = updates(job.optimizer)
     budget, times, own = lab.seconds(stage), [], time.thread_time()
     try:
         for step in range(7):
@@ -206,7 +250,7 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
         job.model.load_state_dict(named(before, "model."), strict=False)
         if job.extra is not None:
             job.extra.load_state_dict(named(before, "extra."))
-        job.optimizer.state, job.optimizer.t = state, t
+        load_state(job.optimizer, named(before, "optimizer."), t)
     share = (time.thread_time() - own) / sum(times) if lab.device == "cpu" else 1.0
     steps = max(10, int(0.95 * (budget - sum(times)) / median(times[2:])))
     steps = int(distributed.from_first(steps))

@@ -56,9 +56,11 @@ class ShardedJob(loop.Job):
             return False
         if meta["step"] >= meta["steps"]:
             return False
-        self.optimizer.make_state()
+        for p, names in loop.state_names(self.optimizer):  # room for what is loaded
+            self.optimizer.state[p] = {part: torch.zeros_like(p) for part in names}
         tensors = self.tensors()
         fsdp.load(place, tensors)
-        self.model.load_state_dict(checkpoint.named(tensors, "model."), strict=False)
+        self.model.load_state_dict(loop.named(tensors, "model."), strict=False)
+        loop.load_state(self.optimizer, loop.named(tensors, "optimizer."), meta["t"])
         self.take_up(meta)
         return True

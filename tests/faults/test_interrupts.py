@@ -112,8 +112,9 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         loop.calibrate(made, "pretraining", one_step, job)
-    assert all(torch.equal(t, before[name]) for name, t in checkpoint.model_tensors(model).items())
-    assert optimizer.state == {} and optimizer.t == 0 and not made.path("base").exists()
+    assert all(torch.equal(t, before[name]) for name, t in loop.model_tensors(model).items())
+    assert optimizer.state == {} and loop.updates(optimizer) == 0
+    assert not made.path("base").exists()
 
 
 def test_each_cell_that_trains_makes_its_model_itself():

@@ -171,7 +171,7 @@ def test_alone_everything_is_ones_own(monkeypatch):
 PARTS = """
 import torch
 from llmlab.artifacts import LabError
-from llmlab.scale import ranks
+from llmlab.scale import distributed as ranks
 with ranks.joined():
     rank, rows = ranks.rank(), ranks.mine(list(range(5)))
     weight = ranks.weight(len(rows))

@@ -11,8 +11,10 @@ from llmlab.core.losses import next_token_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
+from llmlab.core.tokenizer import BPE
 from llmlab.scale import cuda_graphs, gpu
 from llmlab.stages.pretraining import Rows
+from llmlab.training import loop
 
 CONFIG = ModelConfig(
     vocab_size=61, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, hidden_dim=64,
@@ -101,7 +103,8 @@ def test_the_fused_optimizer_takes_the_same_steps():
             loss_and_gradients(m)
         plain, fused = (o.step(1 - 0.1 * step) for o in optimizers)
         assert fused == pytest.approx(plain, rel=1e-3)
-    assert optimizers[0].state.keys() == optimizers[1].state.keys()
+    parts = [[set(o.state[p]) for p in o.named.values()] for o in optimizers]
+    assert parts[0] == parts[1]
     for a, b in zip(made[0].parameters(), made[1].parameters(), strict=True):
         assert_close(b, a, atol=2e-4, rtol=1e-3)
 
@@ -109,45 +112,46 @@ def test_the_fused_optimizer_takes_the_same_steps():
 # --- fp16 -----------------------------------------------------------------------------------
 
 
+def job(dtype: torch.dtype, muon_lr: float = 0.0) -> loop.Job:
+    made = model(dtype)
+    return loop.Job(made, BPE(()), Optimizer(made.named_parameters(), muon_lr))
+
+
+def loss_of(made: Transformer) -> torch.Tensor:
+    return next_token_loss(made(IDS[:, :-1]), IDS[:, 1:])
+
+
 def test_in_fp16_a_scaled_loss_keeps_gradients_that_would_vanish():
     tiny = 1e-6  # of a loss: its gradients lie below what fp16 can hold
-    norms = {}
-    for scaled in (False, True):
-        made = model(torch.float16)
-        optimizer = Optimizer(made.named_parameters(), muon_lr=0)
-        dtype = torch.float16 if scaled else torch.float32
-        scaler = gpu.LossScaler(optimizer, dtype, "cpu")
-        scaler.backward(next_token_loss(made(IDS[:, :-1]), IDS[:, 1:]) * tiny)
-        norms[scaled] = scaler.step(1.0) / tiny
-    exact = model()
-    loss_and_gradients(exact)
-    norm = Optimizer(exact.named_parameters(), muon_lr=0).step()
-    assert norms[True] == pytest.approx(norm, rel=0.02)
-    assert not norms[False] == pytest.approx(norm, rel=0.02)
+    scaled, plain, exact = job(torch.float16), job(torch.float16), job(torch.float32)
+    plain.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    norms = []
+    for run in (scaled, plain, exact):
+        run.backward(loss_of(run.model) * tiny)
+        norms.append(run.update(1.0) / tiny)
+    assert norms[0] == pytest.approx(norms[2], rel=0.02)
+    assert not norms[1] == pytest.approx(norms[2], rel=0.02)
 
 
 def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
-    made = model(torch.float16)
-    optimizer = Optimizer(made.named_parameters(), muon_lr=0)
-    scaler = gpu.LossScaler(optimizer, torch.float16, "cpu")
-    before, scale = made.embed.weight.clone(), scaler.state()["scale"]
-    scaler.backward(next_token_loss(made(IDS[:, :-1]), IDS[:, 1:]) * 1e6)
-    assert scaler.step(1.0) == 0.0 and optimizer.t == 0
-    assert torch.equal(made.embed.weight, before) and made.embed.weight.grad is None
-    assert scaler.state()["scale"] == scale / 2
-    again = gpu.LossScaler(optimizer, torch.float16, "cpu")
-    again.load(scaler.state())
-    assert again.state() == scaler.state()
+    run = job(torch.float16)
+    before, scale = run.model.embed.weight.clone(), run.scaling().get_scale()
+    run.backward(loss_of(run.model) * 1e6)
+    assert run.update(1.0) == 0.0 and loop.updates(run.optimizer) == 0
+    assert torch.equal(run.model.embed.weight, before) and run.model.embed.weight.grad is None
+    assert run.stored()["loss_scale"]["scale"] == scale / 2
+    again = job(torch.float16)
+    again.take_up(run.stored())
+    assert again.stored()["loss_scale"] == run.stored()["loss_scale"]
 
 
 def test_elsewhere_a_scaler_changes_nothing():
-    plain, scaled = model(), model()
+    plain, run = model(), job(torch.float32, muon_lr=0.02)
     loss_and_gradients(plain)
     norm = Optimizer(plain.named_parameters()).step(0.5)
-    scaler = gpu.LossScaler(Optimizer(scaled.named_parameters()), torch.float32, "cpu")
-    scaler.backward(next_token_loss(scaled(IDS[:, :-1]), IDS[:, 1:]))
-    assert scaler.step(0.5) == norm and scaler.state() == {}
-    for a, b in zip(plain.parameters(), scaled.parameters(), strict=True):
+    run.backward(loss_of(run.model))
+    assert run.update(0.5) == norm and "loss_scale" not in run.stored()
+    for a, b in zip(plain.parameters(), run.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

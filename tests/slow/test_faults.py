@@ -150,7 +150,8 @@ GRPO = """if True:
     from dataclasses import replace
     from functools import partial
     from llmlab import lab
-    from llmlab.stages import loop, rl
+    from llmlab.stages import rl
+    from llmlab.training import loop
     torch.set_num_threads(1)
     loop.run = partial(loop.run, save_every=0)
     made = replace(lab.setup("class", runs_dir=sys.argv[1]), steps=6, dtype=torch.float32)

@@ -359,7 +359,8 @@ def test_a_run_that_blows_up_keeps_its_last_good_checkpoint(case, tmp_path):
     def go_wild(record):
         if record["step"] == 10:
             job.save()
-            job.optimizer.muon_lr = job.optimizer.adam_lr = 0.02 * rate
+            for group in job.optimizer.param_groups:
+                group["lr"] = 0.02 * rate
 
     with pytest.raises(LabError, match=sentence) as error:
         pretrain(made, go_wild, save_every, begin=remember)
@@ -371,13 +372,35 @@ def test_a_run_that_blows_up_keeps_its_last_good_checkpoint(case, tmp_path):
     assert kept(made) == kept(whole)
 
 
+def test_a_checkpoint_of_before_goes_on(tmp_path):
+    """It kept Muon's momenta of one shape as one tensor."""
+    made, whole = toy(tmp_path / "made"), toy(tmp_path / "whole")
+
+    def stop(record):
+        if record["step"] == 10:
+            signal.raise_signal(signal.SIGINT)
+
+    pretrain(made, stop, snapshots=False)
+    tensors, meta = checkpoint.load_checkpoint(made.path("base"))
+    momenta = {name: tensors.pop(name) for name in list(tensors) if ".muon." in name}
+    shapes = {name.rpartition(".")[0] for name in momenta}
+    for shape in shapes:
+        n = sum(name.startswith(f"{shape}.") for name in momenta)
+        tensors[shape] = torch.stack([momenta[f"{shape}.{i}"] for i in range(n)])
+    assert "optimizer.muon.16x16" in tensors and len(tensors["optimizer.muon.16x16"]) > 1
+    checkpoint.save_checkpoint(made.path("base"), tensors, meta)
+    pretrain(made, snapshots=False)
+    pretrain(whole, snapshots=False)
+    assert kept(made) == kept(whole)
+
+
 def test_a_run_learns_at_the_rates_of_its_profile(tmp_path):
     made = toy(tmp_path)
     optimizer = pretraining.new_job(made, made.build(), BPE(()), None, "none").optimizer
-    p = made.profile
-    assert (optimizer.muon_lr, optimizer.momentum) == (p.muon_lr, p.muon_momentum)
-    rest = (optimizer.adam_lr, optimizer.betas, optimizer.weight_decay)
-    assert rest == (p.adam_lr, p.adam_betas, p.weight_decay)
+    p, (muon, adam) = made.profile, optimizer.param_groups
+    assert (muon["lr"], muon["momentum"]) == (p.muon_lr, p.muon_momentum)
+    assert (adam["lr"], adam["betas"]) == (p.adam_lr, p.adam_betas)
+    assert muon["weight_decay"] == adam["weight_decay"] == p.weight_decay
 
 
 def test_a_rate_that_is_too_large_from_the_first_step(tmp_path):
