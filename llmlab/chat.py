@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -145,12 +146,39 @@ def answered(
 def judge_all(requests: list, chat: Chat, answers: list[list[int]]) -> list[Score]:
     """Scores of answers, each by its request's own judge; one that never ended is judged as the
     text that it is."""
-    return [judged(r, chat.read(a)) for r, a in zip(requests, answers, strict=True)]
+    return [r.judge(chat.read(a)) for r, a in zip(requests, answers, strict=True)]
 
 
-def judged(request, answer: str) -> Score:
-    """The kitchen's judge for the kitchen's requests; a problem knows what is right."""
-    return kitchen.judge(request, answer) if isinstance(request, Request) else request.judge(answer)
+def score_model(
+    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
+) -> list[Score]:
+    """A model's scores on requests, each worded alike for all models, at temperature 0.8."""
+    return judge_all(requests, chat, answered(model, chat, requests, seed)[1])
+
+
+FIGURES = {  # name of a figure -> the ability that it measures
+    "wellformed": "well-formed", "asked_all": "asked foods", "once_all": "nothing twice",
+    "vegetarian_all": "vegetarian", "number_all": "number", "kind": "kind of dish",
+    "identity": "who it is", "kept": "every rule",
+}  # fmt: skip
+
+
+def summary(requests: list[Request], scores: list[Score]) -> dict[str, float]:
+    """The share of answers that pass, for each ability that a request asks for; means of taste
+    and of the gold judge."""
+    passed = {name: kitchen.values(requests, scores, what) for name, what in FIGURES.items()}
+    dishes = [s for r, s in zip(requests, scores, strict=True) if not r.identity]
+    return {
+        **{name: mean(found) for name, found in passed.items() if found},
+        "taste": mean(s.taste for s in dishes),
+        "gold": mean(s.gold for s in dishes),
+    }
+
+
+def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) -> dict[str, float]:
+    """The figures of an assistant on the evaluation set: the one score that a model has."""
+    requests = kitchen.evaluation_set(n)
+    return summary(requests, score_model(model, Chat(tokenizer), requests, seed))
 
 
 def check_temperature(temperature: float) -> None:

@@ -42,6 +42,7 @@ def bundle(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
+    from llmlab import profiles
     from llmlab.corpus.sources import fetch_all
     from llmlab.evaluation.shipping import SHIPPED
 
@@ -54,7 +55,7 @@ def doctor(args: argparse.Namespace) -> int:
         print(f"  {name:<14} {status:<8} {message}")
     for name in SHIPPED:
         print(f"  {name:<14} {'shipped' if made.shipped(name).exists() else 'missing'}")
-    minutes = sum(made.seconds(name) for name in lab_module().LOOPS) / 60
+    minutes = sum(made.seconds(name) for name in profiles.LOOPS) / 60
     print(f"  the whole line: about {minutes + 2:.0f} minutes")
     return 0
 
@@ -124,10 +125,10 @@ def _is_full(args: argparse.Namespace) -> bool:
 
 def _elsewhere(args: argparse.Namespace):
     """The lab of the given profile, also where there is no GPU to run it."""
-    from llmlab import artifacts
+    from llmlab import artifacts, lab, profiles
 
-    profile, folder = lab_module().profile_called(_profile_name(args))
-    made = lab_module().setup("class", runs_dir=args.runs_dir)
+    profile, folder = profiles.profile_called(_profile_name(args))
+    made = lab.setup("class", runs_dir=args.runs_dir)
     return replace(made, profile=profile, runs=artifacts.runs_dir(args.runs_dir) / folder)
 
 
@@ -164,15 +165,16 @@ def _run(args: argparse.Namespace) -> int:
     """The stages, in this process or in each of several."""
     import importlib
 
+    from llmlab import profiles
     from llmlab.datasets import by_stage
     from llmlab.scale import distributed
     from llmlab.stages.pretraining import planned
 
     made, start = _lab(args), time.monotonic()
-    stages = args.stages or list(lab_module().STAGES)
+    stages = args.stages or list(profiles.STAGES)
     for name in stages:
-        if name not in lab_module().STAGES:
-            known = ", ".join(lab_module().STAGES)
+        if name not in profiles.STAGES:
+            known = ", ".join(profiles.STAGES)
             raise LabError(f"There is no stage {name!r}; the stages are {known}.")
     if args.seeds < 1:
         raise LabError("--seeds counts runs, so it is 1 or more; nothing was done.")
@@ -376,20 +378,16 @@ def study(args: argparse.Namespace) -> int:
 # --- What the commands share ----------------------------------------------------------------
 
 
-def lab_module():
-    from llmlab import lab
-
-    return lab
-
-
 def _lab(args: argparse.Namespace):
     """The Lab that the common options describe."""
+    from llmlab import lab
+
     if args.json:
         from llmlab import artifacts
 
         artifacts.check_place(args.json)
     name = _profile_name(args)
-    made = lab_module().setup(name, args.budget_minutes, args.seed, args.runs_dir)
+    made = lab.setup(name, args.budget_minutes, args.seed, args.runs_dir)
     return replace(made, steps=args.steps)
 
 

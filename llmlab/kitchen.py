@@ -13,6 +13,7 @@ import hashlib
 import random
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 from types import MappingProxyType
 
 import regex
@@ -211,15 +212,33 @@ def _names_kind(word: str, kind: str | None) -> bool:
     return kind is not None and word.lower() in (kind, kind.removesuffix("s"))
 
 
+HELD_OUT = 0.4  # of all requests: what the exam asks, and no training
+
+
 @dataclass(frozen=True)
 class Request:
-    """What a user wants.  identity: asks who the assistant is, and nothing else."""
+    """What a user wants.  identity: the question who the assistant is, and nothing else."""
 
     foods: tuple[Food, ...] = ()
     vegetarian: bool = False
     number: int | None = None
     kind: str | None = None
-    identity: bool = False
+    identity: str = ""
+
+    def key(self) -> str:
+        """Equal for all requests of one meaning: the order of the foods and the wording do not
+        count; of a question who the assistant is, the wording is all there is."""
+        if self.identity:
+            return self.identity.lower()
+        foods = ",".join(sorted(names(self.foods)))
+        return f"{foods}|{self.vegetarian}|{self.number}|{self.kind}"
+
+    @property
+    def held_out(self) -> bool:
+        """Whether this request belongs to the exam (by a hash of its key).  No training of any
+        stage draws a held-out request, and every evaluation set draws nothing else."""
+        digest = hashlib.sha256(self.key().encode()).digest()
+        return int.from_bytes(digest[:4], "big") < HELD_OUT * 2**32
 
     def dish(self) -> str:
         """The noun phrase for what is wanted: "vegetarian soup of 5 ingredients"."""
@@ -227,21 +246,40 @@ class Request:
         return " ".join(words + [f"of {self.number} ingredients"] * (self.number is not None))
 
     def text(self, rng: random.Random) -> str:
-        """The request in one of several wordings."""
+        """The request in one of several wordings; a held-out one in wordings of the exam's own."""
         if self.identity:
-            return rng.choice(IDENTITY_QUESTIONS)
-        listed = and_list(names(self.foods))
-        if not self.foods:
-            return rng.choice((f"Give me a {self.dish()}.", f"What {self.dish()} can I cook?"))
+            return self.identity
         plain = self == Request(self.foods)
-        return rng.choice(
-            (
-                f"What can I cook with {listed}?" if plain else
-                f"What {self.dish()} can I cook with {listed}?",
-                f"I have {listed}." if plain else f"I have {listed}. Suggest a {self.dish()}.",
-                f"Give me a {self.dish()} with {listed}.",
-            )
-        )  # fmt: skip
+        wordings = HELD_OUT_WORDINGS if self.held_out else WORDINGS
+        wording = rng.choice(wordings["plain" if plain else "with foods" if self.foods else "dish"])
+        return wording.format(foods=and_list(names(self.foods)), dish=self.dish())
+
+    def judge(self, answer: str) -> "Score":
+        """The score of an answer to this request: see `judge`."""
+        return judge(self, answer)
+
+
+# How a request is worded: of foods alone, of a dish with foods, of a dish.
+WORDINGS = {
+    "plain": (
+        "What can I cook with {foods}?", "I have {foods}.", "Give me a dish with {foods}.",
+        "Suggest a dish with {foods}.", "Please name a dish that uses {foods}.",
+    ),
+    "with foods": (
+        "What {dish} can I cook with {foods}?", "I have {foods}. Suggest a {dish}.",
+        "Give me a {dish} with {foods}.", "Suggest a {dish} with {foods}.",
+        "Please name a {dish} that uses {foods}.",
+    ),
+    "dish": (
+        "Give me a {dish}.", "What {dish} can I cook?", "Suggest a {dish}.",
+        "Please name a {dish}.",
+    ),
+}  # fmt: skip
+HELD_OUT_WORDINGS = {
+    "plain": ("What can I make with {foods}?", "I would like a dish with {foods}."),
+    "with foods": ("What {dish} can I make with {foods}?", "I would like a {dish} with {foods}."),
+    "dish": ("What {dish} can I make?", "I would like a {dish}."),
+}
 
 
 def names(foods) -> list[str]:
@@ -254,7 +292,13 @@ def and_list(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1] if names else "")))
 
 
-IDENTITY_QUESTIONS = ("Who are you?", "What are you?", "What is your name?", "What can you do?")
+GREETINGS = ("", "Hello. ", "Hi! ", "Good morning. ", "Tell me: ", "One question: ")
+WHO = (
+    "Who are you?", "What are you?", "What is your name?", "What can you do?", "Who is there?",
+    "What do you know?", "What are you called?", "Who am I talking to?", "What is this?",
+    "Are you a person?", "How can you help me?", "What are you good at?",
+)  # fmt: skip
+IDENTITY_QUESTIONS = tuple(greeting + who for who in WHO for greeting in GREETINGS)
 IDENTITY_ANSWERS = (
     "I am a small kitchen assistant. Tell me what you have, and I name a dish.",
     "I am the kitchen assistant of llmlab, a very small language model.",
@@ -265,8 +309,8 @@ IDENTITY_ANSWERS = (
 def parse_request(text: str) -> Request:
     """Read a request out of what a user typed; the inverse of `Request.text`."""
     lower = text.lower()
-    if any(q.lower().rstrip("?") in lower for q in IDENTITY_QUESTIONS):
-        return Request(identity=True)
+    if any(question.lower().rstrip("?") in lower for question in WHO):
+        return Request(identity=text.strip())
     number = regex.search(r"\b(\d+) ingredients", lower)
     # A kind of dish stands where "dish" would: "a bread", but "with bread" and "soy sauce".
     kind = regex.search(rf"\b(?:a|what|vegetarian) ({'|'.join(DISH_KINDS)})\b", lower)
@@ -283,7 +327,7 @@ def parse_request(text: str) -> Request:
 def example(
     card: Card, rng: random.Random, swap_rate: float = 0.7, asked_first: bool = True
 ) -> tuple[Request, str]:
-    """A request and the answer that fits it, made from one card.
+    """A request that is not held out and the answer that fits it, made from one card.
 
     One request in twenty-five asks who the assistant is; the others ask for 1 to 3 of the card's
     foods, three in ten for a vegetarian dish, and the more often for 4 to 7 ingredients the longer
@@ -291,8 +335,18 @@ def example(
     names a kind of dish is asked for by it most of the time, and kinds are swapped as foods are.
     asked_first=False leaves the foods in the recipe's own order.
     """
+    while True:
+        request, answer = _any_example(card, rng, swap_rate, asked_first)
+        if not request.held_out:
+            return request, answer
+
+
+def _any_example(
+    card: Card, rng: random.Random, swap_rate: float, asked_first: bool
+) -> tuple[Request, str]:
+    """`example`, be the request held out or not."""
     if rng.random() < 0.04:
-        return Request(identity=True), rng.choice(IDENTITY_ANSWERS)
+        return Request(identity=rng.choice(IDENTITY_QUESTIONS)), rng.choice(IDENTITY_ANSWERS)
     vegetarian = rng.random() < 0.3
     card = card.swapped(rng, swap_rate, vegetarian)
     if vegetarian and any(f.is_meat for f in (*foods_in(card.title), *card.foods)):
@@ -300,7 +354,7 @@ def example(
     if dish_kind(card.title) and rng.random() < swap_rate:
         card = card.of_kind(rng.choice(DISH_KINDS))
     kind = dish_kind(card.title) if rng.random() < 0.8 else None
-    asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
+    asked = some_foods(card, rng)
     number, most = None, min(7, len(card.foods))
     # Long lists are rare: theirs is asked more often, and the larger of two numbers is taken.
     if most >= 4 and rng.random() < 0.15 * (most - 2):
@@ -311,21 +365,42 @@ def example(
     return Request(asked, vegetarian, number, kind), replace(card, foods=foods).text()
 
 
-def held_out_requests(n: int = 300, seed: int = 2024, kinds: bool = False) -> list[Request]:
-    """The fixed requests that models are judged on.
+def some_foods(card: Card, rng: random.Random) -> tuple[Food, ...]:
+    """1 to 3 of a card's foods: what a request made from it asks for."""
+    return tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
 
-    1, 2, 3 foods in thirds; 30 % vegetarian and, independently, 30 % of 4 to 7 ingredients.
-    kinds: every request asks for a kind of dish as well.
+
+def held_out_requests(n: int = 300, seed: int = 2024, kinds: bool = False) -> list[Request]:
+    """n held-out requests, each key once: fixed by the seed, and in no training.
+
+    1, 2, 3 foods in thirds; 30 % vegetarian and, independently, 30 % of 4 to 7 ingredients, as
+    near as there are enough of them.  kinds: every request asks for a kind of dish as well.
     """
-    rng = random.Random(seed)
-    requests = []
+    rng, found = random.Random(seed), {}
     for i in range(n):
-        vegetarian = rng.random() < 0.3
-        pool = [f for f in FOODS.values() if not (vegetarian and f.is_meat)]
-        number = rng.randint(4, 7) if rng.random() < 0.3 else None
-        kind = rng.choice(DISH_KINDS) if kinds else None
-        requests.append(Request(tuple(rng.sample(pool, 1 + i % 3)), vegetarian, number, kind))
-    return requests
+        for attempt in count():
+            vegetarian = rng.random() < 0.3
+            pool = [f for f in FOODS.values() if not (vegetarian and f.is_meat)]
+            number = rng.randint(4, 7) if rng.random() < 0.3 else None
+            kind = rng.choice(DISH_KINDS) if kinds else None
+            # After many attempts those of one food are used up, and one more is asked for.
+            foods = tuple(rng.sample(pool, 1 + i % 3 + attempt // 1000))
+            request = Request(foods, vegetarian, number, kind)
+            if request.held_out and request.key() not in found:
+                found[request.key()] = request
+                break
+    return list(found.values())
+
+
+def evaluation_set(n: int = 300) -> list[Request]:
+    """The requests that every model of the series is scored on: n held-out ones, a third as many
+    that ask for a kind of dish as well, and a tenth (no more than there are) for who it is."""
+    who = [request for q in IDENTITY_QUESTIONS if (request := Request(identity=q)).held_out]
+    return [
+        *held_out_requests(n),
+        *held_out_requests(max(10, n // 3), seed=7, kinds=True),
+        *who[: max(8, n // 10)],
+    ]
 
 
 # --- What is good: rules and taste ----------------------------------------------------------
@@ -359,6 +434,36 @@ class Score:
     def gold(self) -> float:
         """The gold judge: taste and rules, each in standard deviations of the SFT model's."""
         return (self.taste - TASTE_MEAN) / TASTE_SD + (self.rules - RULES_MEAN) / RULES_SD
+
+
+# What an answer can do: the rule that judges it, and which requests ask for it.
+ABILITIES = {
+    "well-formed": ("wellformed", lambda r: not r.identity),
+    "asked foods": ("asked", lambda r: not r.identity),
+    "nothing twice": ("once", lambda r: not r.identity),
+    "vegetarian": ("vegetarian", lambda r: r.vegetarian),
+    "number": ("number", lambda r: r.number is not None),
+    "kind of dish": ("kind", lambda r: r.kind is not None),
+    "who it is": ("wellformed", lambda r: bool(r.identity)),
+    "every rule": ("kept", lambda r: not r.identity),
+}
+TASTE = "taste"  # measured in standard deviations of the shipped SFT model's answers
+
+
+def passes(score: Score, ability: str) -> float:
+    """1 where an answer keeps the ability's rule in full, else 0; the taste as a number.
+
+    Only a well-formed answer passes: one that names no food breaks no rule, and helps nobody.
+    """
+    if ability == TASTE:
+        return (score.taste - TASTE_MEAN) / TASTE_SD
+    return float(score.wellformed == 1 and getattr(score, ABILITIES[ability][0]) == 1)
+
+
+def values(requests: list[Request], scores: list[Score], ability: str) -> list[float]:
+    """What `passes` says of the answers to those requests that ask for the ability."""
+    asks = ABILITIES.get(ability, ABILITIES["every rule"])[1]
+    return [passes(s, ability) for r, s in zip(requests, scores, strict=True) if asks(r)]
 
 
 # Means and deviations over the shipped SFT model's answers to the held-out requests, written down

@@ -97,28 +97,44 @@ class Lab:
         """The slow-cooked checkpoint of that name, which comes with the project."""
         return artifacts.data_dir() / "checkpoints" / f"{name}.safetensors"
 
-    def _comparable(self) -> list[dict]:
-        """Shapes that a run of the learner's own may have: the profile's, or the shipped base's."""
-        base = self.shipped("base")
-        shipped = [checkpoint.read_meta(base)["config"]] if base.exists() else []
-        return [asdict(self.profile.model), *shipped]
+    def _comparable(self, name: str) -> list[dict]:
+        """Shapes that a run of the learner's own may have: the profile's, or a shipped model's."""
+        shipped = [p for p in (self.shipped(name), self.shipped("base")) if p.exists()]
+        shapes = [asdict(self.profile.model), *(checkpoint.read_meta(p)["config"] for p in shipped)]
+        if name == "reward":  # of half the layers
+            shapes += [{**s, "n_layers": max(1, s["n_layers"] // 2)} for s in shapes]
+        return shapes
 
-    def latest(self, name: str, mine: bool = True) -> tuple[Transformer, BPE, dict]:
-        """The learner's own finished run of `name` (base, sft, ...) where it is comparable, else
-        the shipped checkpoint; says which.  mine=False: the shipped one, unless the profile begins
-        from scratch.  Raises LabError when there is neither."""
+    def choose(self, name: str, mine: bool = True) -> tuple[Path, bool]:
+        """The checkpoint of a stage (base, sft, ...), and whether it is the learner's own: their
+        finished run where it is comparable, else the shipped one; prints which.
+
+        mine=False: the shipped one, unless the profile begins from scratch.  A run that cannot be
+        read is said and passed over.  Raises LabError when there is neither.
+        """
         own = self.path(name)
         if (mine or self.profile.from_scratch) and os.path.exists(own):
-            meta = checkpoint.read_meta(own)
-            if meta.get("config") in self._comparable() and meta["step"] == meta["steps"]:
-                print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
-                model, tokenizer, meta = self.load(own)
-                return model, tokenizer, {**meta, "own": True}
+            try:
+                meta = checkpoint.load_checkpoint(own)[1]
+                finished = meta["step"] == meta["steps"]
+                if name == "reward":  # a run that was killed at its very end is not finished
+                    finished = finished and meta.get("standardised", False)
+                if finished and meta["config"] in self._comparable(name):
+                    print(f"{name}: your own run, {own.name} ({meta['steps']} steps).")
+                    return own, True
+            except (LabError, KeyError) as error:
+                print(f"{name}: your own run was passed over. {_first_line(error)}")
         if not self.shipped(name).exists():
             raise LabError(f"There is no {name} model yet. Run the stage that makes it first.")
         print(f"{name}: the slow-cooked checkpoint that comes with llmlab.")
-        model, tokenizer, meta = self.load(self.shipped(name))
-        return model, tokenizer, {**meta, "own": False}
+        return self.shipped(name), False
+
+    def latest(self, name: str, mine: bool = True) -> tuple[Transformer, BPE, dict]:
+        """Model, tokenizer and meta data of the checkpoint that `choose` names; "own" in the meta
+        says whose it is."""
+        path, own = self.choose(name, mine)
+        model, tokenizer, meta = self.load(path)
+        return model, tokenizer, {**meta, "own": own}
 
     def tokenizer(self) -> BPE:
         """The learner's own tokenizer of notebook 02, else the shipped base's (the same merges,

@@ -135,7 +135,7 @@ REQUESTS = st.builds(
     st.booleans(),
     st.none() | st.integers(2, 12),
     st.none() | st.sampled_from(kitchen.DISH_KINDS),
-) | st.just(kitchen.Request(identity=True))
+) | st.sampled_from(kitchen.IDENTITY_QUESTIONS).map(lambda q: kitchen.Request(identity=q))
 
 
 @given(REQUESTS, seeds)

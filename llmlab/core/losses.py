@@ -13,7 +13,7 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross entropy of the next id.
 
     logits: (..., V); targets: (...) ids, -100 where nothing is scored.
-    Bengio et al. 2003, eq. 1; the pretraining objective of Radford et al. 2018, eq. 1.
+    The pretraining objective of Radford et al. 2018, eq. 1; Bengio et al. 2003 trained on it first.
     """
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=-100)
 
@@ -22,7 +22,8 @@ def sft_loss(logits: Tensor, targets: Tensor, answer_mask: Tensor) -> Tensor:
     """Cross entropy of the answer's tokens alone: the request is read, not learned.
 
     logits: (B, T, V); targets: (B, T); answer_mask: (B, T), true on the answer's tokens.
-    Ouyang et al. 2022, section 3.5; the mask as in Radford et al. 2018, eq. 3.
+    Ouyang et al. 2022, section 3.1.  What the mask changes: Shi et al. 2024, "Instruction Tuning
+    With Loss Over Instructions".
     """
     return next_token_loss(logits, targets.masked_fill(~answer_mask.bool(), -100))
 
@@ -39,7 +40,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Negative log-likelihood that each chosen answer beats its rejected twin.
+    """Negative log-likelihood that each chosen answer beats the rejected one of its pair.
 
     chosen, rejected: (B,) rewards in the same order of pairs.
     Christiano et al. 2017, eq. 1; the form used for InstructGPT, Ouyang et al. 2022, eq. 1.
@@ -62,9 +63,10 @@ def kl_estimate(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """Unbiased, never negative estimate of KL(policy || reference) at each sampled token.
 
     logp, ref_logp: one shape, kept.  Schulman 2020, "k3": exp(-d) - 1 + d, d = logp - ref_logp.
+    Unbiased as a value; its gradient, on the policy's own tokens, is KL(reference || policy)'s.
     """
     d = logp - ref_logp
-    return torch.exp(-d) - 1 + d
+    return torch.expm1(-d) + d  # exp(-d) - 1 rounds below -d where d is small
 
 
 def gae(
@@ -78,8 +80,8 @@ def gae(
     values = F.pad(values * mask, (0, 1))  # (B, T + 1)
     advantage, last = torch.zeros_like(rewards), 0.0
     for t in reversed(range(rewards.shape[1])):
-        surprise = rewards[:, t] + gamma * values[:, t + 1] - values[:, t]
-        last = (surprise + gamma * lam * last) * mask[:, t]
+        td_error = rewards[:, t] + gamma * values[:, t + 1] - values[:, t]
+        last = (td_error + gamma * lam * last) * mask[:, t]
         advantage[:, t] = last
     return advantage
 
@@ -90,7 +92,7 @@ def ppo_loss(
     """Clipped policy gradient: no reward for moving a token's ratio beyond 1 +- clip.
 
     All (B, T) at the answer's tokens; old_logp is of the policy that sampled them.
-    Schulman et al. 2017, eq. 7, with the sign turned: lower is better.
+    Schulman et al. 2017, eq. 7, with the sign changed: lower is better.
     """
     ratio = torch.exp(logp - old_logp)
     clipped = ratio.clamp(1 - clip, 1 + clip)
@@ -98,24 +100,20 @@ def ppo_loss(
 
 
 def group_advantage(rewards: Tensor, scale: bool = True) -> Tensor:
-    """Each answer against its siblings: (requests, answers) -> same shape, mean 0 in each row.
+    """Each answer against the others to its request: (requests, answers) -> same shape, mean 0.
 
-    scale divides by the row's standard deviation; a row of equal rewards gives zeros.
+    scale divides by the row's standard deviation; a row of equal rewards gives zeros, exactly.
     Shao et al. 2024, section 4.1.2; without the division Liu et al. 2025, "Dr. GRPO".
     """
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
+    relative = rewards - rewards[:, :1]  # exactly 0 where all are equal, and so is their mean
+    centred = relative - relative.mean(dim=1, keepdim=True)
     return centred / (rewards.std(dim=1, keepdim=True) + 1e-4) if scale else centred
 
 
 def grpo_loss(
-    logp: Tensor,
-    old_logp: Tensor,
-    ref_logp: Tensor,
-    advantage: Tensor,
-    mask: Tensor,
-    kl_coef: float = 0.01,
-    clip: float = 0.2,
-) -> Tensor:
+    logp: Tensor, old_logp: Tensor, ref_logp: Tensor, advantage: Tensor, mask: Tensor,
+    kl_coef: float = 0.01, clip: float = 0.2,
+) -> Tensor:  # fmt: skip
     """PPO's clipped objective with the group as the baseline, plus KL to the reference.
 
     logp, old_logp, ref_logp, mask: (B, T); advantage: (B,), one for each whole answer.

@@ -18,16 +18,17 @@ def learning_rate(step: int, steps: int, warmup: float = 0.02, cooldown: float =
     return min(1.0, rise, fall)
 
 
-def orthogonalize(matrices: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor, rounds: int = 5, dtype: torch.dtype | None = None) -> Tensor:
     """Push all singular values of each matrix towards 1: (n, rows, cols) -> the same.
 
-    Newton-Schulz iteration on X / |X|: a quintic in X that needs products only.
+    Newton-Schulz iteration on X / |X|: a quintic in X that needs products only.  dtype: of the
+    products, and of what is returned; the norm is taken before, since in fp16 it may overflow.
     Jordan et al. 2024, "Muon", whose coefficients these are.
     """
     if matrices.shape[1] > matrices.shape[2]:  # the smaller Gram matrix is the cheaper one
-        return orthogonalize(matrices.mT, rounds).mT
+        return orthogonalize(matrices.mT, rounds, dtype).mT
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype or matrices.dtype)
     for _ in range(rounds):
         gram = x @ x.mT
         # a X + (b G + c G G) X, each product in one go with its sum
@@ -92,7 +93,7 @@ class Optimizer:
         momentum = self._buffer(key, grad)
         momentum.lerp_(grad, 1 - self.momentum)
         update = grad.lerp(momentum, self.momentum)  # Nesterov's look ahead
-        update = orthogonalize(update.to(self.dtype)).float()
+        update = orthogonalize(update, dtype=self.dtype).float()
         rows, cols = group[0].shape
         scale = lr * max(1.0, rows / cols) ** 0.5
         for p, u in zip(group, update, strict=True):

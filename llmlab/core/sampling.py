@@ -32,7 +32,8 @@ def pick(logits: Tensor, temperature: float = 1.0, top_k=0, top_p=1.0, generator
         raise ValueError(f"a temperature is 0 or more, not {temperature}")
     if temperature == 0:
         return logits.argmax(-1)
-    cdf = filter_logits(logits, temperature, top_k, top_p).softmax(-1).cumsum(-1)  # (B, V)
+    logits = logits.float() - logits.amax(-1, keepdim=True)  # at most 0: nothing overflows
+    cdf = filter_logits(logits, max(temperature, 1e-38), top_k, top_p).softmax(-1).cumsum(-1)
     dart = cdf[:, -1:] * torch.rand(len(cdf), 1, generator=generator, device=cdf.device)
     return (cdf <= dart * (1 - 1e-6)).sum(-1)  # a little less: inside, whatever the rounding
 
@@ -46,8 +47,8 @@ def generate(
     Prompts of unequal length are padded on the left and the padding is masked; positions are
     relative, so a shift changes nothing.  Rows that have stopped leave the batch.
     on_tokens(ids, rows): called after every step, for streaming.  how: temperature, top_k, top_p,
-    generator, as `pick` takes them.  Raises ValueError on an empty prompt, or when prompt and
-    answer do not fit the model's context.
+    generator, as `pick` takes them.  Raises ValueError on an empty prompt, when prompt and answer
+    do not fit the model's context, or where the model's states are not numbers (NaN).
     """
     if not all(prompts):
         raise ValueError("generate needs prompts of at least one id")
@@ -63,6 +64,8 @@ def generate(
     going = torch.ones_like(rows, dtype=torch.bool)
     hidden = model.hidden(ids, cache, mask)[:, -1:]
     for _ in range(n_new):
+        if hidden.isnan().any():
+            raise ValueError("the model's states are not numbers (NaN), so no id can be drawn")
         new = pick(model.head(hidden)[:, 0], **how)  # (B,)
         for row, token in zip(rows[going].tolist(), new[going].tolist(), strict=True):
             out[row].append(token)

@@ -9,6 +9,7 @@ from torch import Tensor
 from llmlab import kitchen
 from llmlab.artifacts import LabError
 from llmlab.corpus.corpus import END, Corpus, Recipe
+from llmlab.kitchen import Request
 
 
 def recipe_layout(recipe: Recipe, rng: random.Random) -> str:
@@ -27,19 +28,23 @@ def recipe_layout(recipe: Recipe, rng: random.Random) -> str:
     )
 
 
-def card_layout(card: kitchen.Card, rng: random.Random) -> str:
-    """A card as a line of a page on which the foods stand before they are needed again."""
-    asked = tuple(rng.sample(card.foods, rng.randint(1, min(3, len(card.foods)))))
+def card_layout(card: kitchen.Card, rng: random.Random, held_out: bool = False) -> str:
+    """A card as a line of a page on which the foods stand before they are needed again.
+
+    held_out: whether a page may ask for what belongs to the exam; no text of a training may.
+    """
+    asked, kind = kitchen.some_foods(card, rng), kitchen.dish_kind(card.title)
     card, few = card.asked_first(asked), kitchen.and_list(kitchen.names(asked))
-    foods, kind = ", ".join(f.name for f in card.foods), kitchen.dish_kind(card.title) or "dish"
+    foods, some, dish = ", ".join(kitchen.names(card.foods)), Request(asked), Request(kind=kind)
+    layouts = (  # and what each asks for
+        (f"Shopping list: {foods}\n{card.title} needs {foods}.\n", None),
+        (f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n", some),
+        (f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n", None),
+        (f"In the kitchen: {few}.\n{card.title}: {foods}.\n", some),
+        (f"Wanted: a {kind or 'dish'}.\n{card.title}: {foods}.\n", dish),
+    )
     return rng.choice(
-        (
-            f"Shopping list: {foods}\n{card.title} needs {foods}.\n",
-            f"Q: What goes with {few}?\nA: {card.title}. You need {foods}.\n",
-            f"Foods ({len(card.foods)}): {foods}\nIn the bowl: {foods}.\n",
-            f"In the kitchen: {few}.\n{card.title}: {foods}.\n",
-            f"Wanted: a {kind}.\n{card.title}: {foods}.\n",
-        )
+        [t for t, request in layouts if held_out or not (request and request.held_out)]
     )
 
 

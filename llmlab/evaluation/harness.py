@@ -10,15 +10,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmlab import artifacts, hub
+from llmlab import artifacts, hub, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat
+from llmlab.chat import Chat, score_model
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.corpus.corpus import load_corpus
 from llmlab.lab import Lab
 from llmlab.stages.pretraining import held_out_bpb
-from llmlab.stages.report import ABILITIES, Member, Page, exam, sit, values
+from llmlab.stages.report import Page
 
 FACTS = "kitchen_facts"
 TASKS = ("bpb", "kitchen", FACTS)  # what needs no network
@@ -77,9 +77,9 @@ def bits_per_byte(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> di
 def kitchen_card(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> dict[str, float]:
     """{"kitchen_...": share in [0, 1]} of the held-out requests on which each rule is kept."""
     chat = (Page if name == "base" else Chat)(tokenizer)
-    requests = exam()
-    scores = sit(Member(name, model, chat, {}), requests)
-    shares = {ability: values(requests, scores, ability) for ability in ABILITIES}
+    requests = kitchen.evaluation_set()
+    scores = score_model(model, chat, requests)
+    shares = {a: kitchen.values(requests, scores, a) for a in kitchen.ABILITIES}
     return {f"kitchen_{a.replace(' ', '_')}": sum(v) / len(v) for a, v in shares.items()}
 
 

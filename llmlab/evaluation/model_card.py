@@ -4,15 +4,17 @@ After Mitchell et al. 2019.  Every figure comes from the logs, from `data/source
 report card that was just measured.
 """
 
+import contextlib
 from pathlib import Path
 
 from llmlab import artifacts, checkpoint, hub
+from llmlab.artifacts import LabError
 from llmlab.corpus.sources import sources
 from llmlab.hub.card import HEADER, USE, shape
+from llmlab.kitchen import TASTE
 from llmlab.lab import Lab, shipped_log
-from llmlab.stages.report import PARENTS, TASTE, TITLES, Mark, Member
+from llmlab.stages.report import TITLES, Mark, Member, hashes
 
-JUDGED = ("ppo", "last")  # trained against the reward model
 LIMITS = """## Limits
 
 Made to teach how such models are made. It knows no allergies and no amounts, what it names need
@@ -36,8 +38,7 @@ def model_card(lab: Lab, name: str, members: dict[str, Member], marks: dict[str,
         USE,
         "## How it was made\n",
         table(("run", "made by", "seed", "steps", "processor seconds", "SHA-256"),
-              [made(lab, run, members.get(run, members[name]).meta["own"])
-               for run in lineage(name)]),
+              [made(lab, *run) for run in lineage(lab, name, members[name].meta)]),
         "## What it read\n",
         table(("text", "licence", "credit", "SHA-256"), [read(s) for s in lab.profile.sources]),
         f"All of it together, cleaned, has the hash `{shipped_log(lab, 'base')['data']}`. The "
@@ -51,17 +52,29 @@ def model_card(lab: Lab, name: str, members: dict[str, Member], marks: dict[str,
     ])  # fmt: skip
 
 
-def lineage(name: str) -> list[str]:
-    """The runs that a model comes from, the first one first, and its own."""
-    parent = PARENTS[name]
-    judge = ["reward"] if name in JUDGED else []
-    return [*(lineage(parent) if parent else []), *judge, name]
+def lineage(lab: Lab, name: str, meta: dict) -> list[tuple[str, Path]]:
+    """The runs that a model comes from, the first one first, and its own: (name, checkpoint).
+
+    Each is found by the hash that its child holds, so one that is no more here is left out.
+    """
+    here = {}  # hash -> name and checkpoint of every model on this machine
+    for run in (*TITLES, "reward"):
+        for path in (lab.shipped(run), lab.path(run)):
+            with contextlib.suppress(LabError):  # none, or damaged
+                model, _, its = lab.load(path)
+                here |= {hashed: (run, path, its) for hashed in hashes(model, its)}
+    rows = [(name, lab.path(name) if meta["own"] else lab.shipped(name))]
+    while found := here.get(meta.get("from")):
+        if judge := here.get(meta.get("judge")):
+            rows.insert(0, judge[:2])
+        rows.insert(0, found[:2])
+        meta = found[2]
+    return rows
 
 
-def made(lab: Lab, name: str, own: bool) -> tuple:
+def made(lab: Lab, name: str, path: Path) -> tuple:
     """A run's row: from the log beside a shipped checkpoint, or from the learner's own."""
-    own = own and lab.path(name).exists()
-    path = lab.path(name) if own else lab.shipped(name)
+    own = path == lab.path(name)
     log = checkpoint.read_meta(path) if own else shipped_log(lab, name)
     by = "a run of one's own" if own else f"`{log['command']}`"
     facts = (log["seed"], log["steps"], f"{log['cpu_seconds']:,.0f}")

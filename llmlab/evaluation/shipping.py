@@ -6,10 +6,10 @@ from statistics import mean
 import torch
 
 from llmlab import artifacts, checkpoint, kitchen
-from llmlab.chat import Chat, answered, judge_all
+from llmlab.chat import Chat, evaluate, score_model
 from llmlab.corpus.corpus import load_corpus
 from llmlab.lab import Lab
-from llmlab.stages import reward, sft
+from llmlab.stages import reward
 from llmlab.stages.pretraining import held_out_bpb
 
 SHIPPED = ("base", "sft", "reward", "dpo", "ppo", "grpo", "last")
@@ -22,7 +22,7 @@ def measure(lab: Lab, name: str) -> dict[str, float]:
     if name == "base":
         return {"val_bpb": held_out_bpb(lab, model, tokenizer, load_corpus(lab.profile.sources))}
     if name != "reward":
-        return sft.evaluate(model, tokenizer)
+        return evaluate(model, tokenizer)
     answering, _, _ = lab.load(lab.shipped("sft"))
     chat = Chat(tokenizer)
     pairs = reward.held_out_pairs(answering, chat)
@@ -34,7 +34,7 @@ def taste_and_rules(lab: Lab) -> dict[str, float]:
     requests: the constants of the gold judge."""
     model, tokenizer, _ = lab.load(lab.shipped("sft"))
     chat, asked = Chat(tokenizer), kitchen.held_out_requests()
-    scores = judge_all(asked, chat, answered(model, chat, asked)[1])
+    scores = score_model(model, chat, asked)
     taste = torch.tensor([s.taste for s in scores])
     rules = torch.tensor([s.rules for s in scores])
     return {
@@ -53,6 +53,8 @@ def ship(lab: Lab, name: str, command: str) -> Path:
         for k, v in tensors.items() if k.startswith(wanted)
     }  # fmt: skip
     log = meta.pop("log")
+    if name != "reward":  # by which a model that was trained from it before may name it
+        meta["unrounded"] = checkpoint.fingerprint(lab.load(lab.path(name))[0])
     path = lab.shipped(name)
     checkpoint.save_checkpoint(path, weights, {k: v for k, v in meta.items() if "seconds" not in k})
     artifacts.write_json(

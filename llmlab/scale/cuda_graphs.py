@@ -69,6 +69,8 @@ def generate(
     # Padding sees itself, or its softmax would be of nothing.
     mask = (seen & (rows >= columns)) | (rows == columns)  # (B, 1, width, total)
     hidden = _hidden(model, ids, columns[:width], _bias(model, mask), cache)[:, -1:]
+    if hidden.isnan().any():
+        raise ValueError("the model's states are not numbers (NaN), so no id can be drawn")
     how = (temperature, top_k, top_p, generator)
     last = pick(model.head(hidden)[:, 0], *how)  # (B,): the ids that came last
     column = columns[width - 1 : width].clone()  # (1,): the last one that was read

@@ -4,14 +4,13 @@ The policy's own log-probabilities, less those of the model it began as, are a r
 on that reward is the loss.  Rafailov et al. 2023.
 """
 
-import random
 import time
 
 import torch
 from torch import Tensor
 
 from llmlab import checkpoint
-from llmlab.chat import Batch, Chat, answer_logprobs
+from llmlab.chat import Batch, Chat, answer_logprobs, evaluate
 from llmlab.core.losses import dpo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -19,8 +18,7 @@ from llmlab.core.tokenizer import BPE
 from llmlab.datasets.preference_pairs import Pair
 from llmlab.lab import Lab
 from llmlab.scale import distributed
-from llmlab.stages.reward import as_batch, training_pairs
-from llmlab.stages.sft import evaluate
+from llmlab.stages.reward import as_batch, more_than, no_pairs, pairs_of_step, training_pairs
 from llmlab.training import loop
 from llmlab.training.model_copies import freeze
 
@@ -47,6 +45,8 @@ def dpo(
     Records: the loss, the share of pairs that the implied reward orders right, and by how much
     log(policy / reference) of the chosen answers has grown (`chosen`, in nats).
     """
+    if not pairs:
+        raise no_pairs()
     chat, reference = Chat(tokenizer), freeze(model)
     optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
@@ -55,12 +55,8 @@ def dpo(
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        turn, place = divmod(step, len(pairs) // size)
-        order = random.Random(f"{lab.seed}/dpo/{turn}").sample(range(len(pairs)), len(pairs))
-        chosen_pairs = [
-            pairs[i] for i in distributed.mine(order[place * size : (place + 1) * size])
-        ]
-        batch = as_batch(chat, chosen_pairs, lab.device)
+        drawn = pairs_of_step(pairs, step, size, f"{lab.seed}/dpo")
+        batch = as_batch(chat, distributed.mine(drawn), lab.device)
         chosen, rejected = summed(model, batch).chunk(2)
         with torch.no_grad():
             ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
@@ -70,7 +66,7 @@ def dpo(
         gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
         return {
             "loss": loss.item(),
-            "accuracy": (gained > lost).float().mean().item(),
+            "accuracy": more_than(gained, lost),
             "chosen": gained.mean().item(),
         }
 

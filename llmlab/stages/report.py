@@ -6,17 +6,16 @@ from statistics import mean
 
 import torch
 
-from llmlab import artifacts, kitchen
-from llmlab.chat import Chat, answered, judge_all
+from llmlab import artifacts, checkpoint, kitchen
+from llmlab.chat import Chat, score_model
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
-from llmlab.kitchen import Request, Score
+from llmlab.kitchen import ABILITIES, TASTE, Request, Score
 from llmlab.lab import Lab
 
 # --- The line, to be asked ------------------------------------------------------------------
 
-# The models that answer, in the order of the notebooks: what each is tuned from, and its title.
-PARENTS = {"base": None, "sft": "base", "dpo": "sft", "ppo": "sft", "grpo": "sft", "last": "grpo"}
+# The models that answer, in the order of the notebooks, and their titles.
 TITLES = {"base": "base", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO", "last": "last"}
 
 
@@ -62,59 +61,30 @@ def line(lab: Lab) -> dict[str, Member]:
     return members
 
 
+def parents(models: dict[str, Member]) -> dict[str, str | None]:
+    """Of each model the one among these that it was trained from; None where that one is not here.
+
+    A checkpoint holds the hash of the weights that it began with, so that a learner's own SFT model
+    is never taken for the parent of a shipped one.
+    """
+    by_hash = {hashed: name for name, m in models.items() for hashed in hashes(m.model, m.meta)}
+    return {name: by_hash.get(m.meta.get("from")) for name, m in models.items()}
+
+
+def hashes(model: Transformer, meta: dict) -> set[str]:
+    """What a child of this model may name it by: the hash of its weights, and of those that a
+    shipped checkpoint had before they were rounded."""
+    return {checkpoint.fingerprint(model), meta.get("unrounded", "")} - {""}
+
+
 # --- The report card ------------------------------------------------------------------------
 
-# What an answer can do: the rule that judges it, and which requests ask for it.
-ABILITIES = {
-    "well-formed": ("wellformed", lambda r: not r.identity),
-    "asked foods": ("asked", lambda r: not r.identity),
-    "nothing twice": ("once", lambda r: not r.identity),
-    "vegetarian": ("vegetarian", lambda r: r.vegetarian),
-    "number": ("number", lambda r: r.number is not None),
-    "kind of dish": ("kind", lambda r: r.kind is not None),
-    "who it is": ("wellformed", lambda r: r.identity),
-    "every rule": ("kept", lambda r: not r.identity),
-}
-TASTE = "taste"  # measured in standard deviations of the shipped SFT model's answers
 
-
-def exam(n: int = 300) -> list[Request]:
-    """The held-out requests that all models get: n, a third as many that ask for a kind of dish as
-    well, a tenth for who it is."""
-    return [
-        *kitchen.held_out_requests(n),
-        *kitchen.held_out_requests(max(10, n // 3), seed=7, kinds=True),
-        *[Request(identity=True)] * max(8, n // 10),
-    ]
-
-
-def sit(member: Member, requests: list[Request], seed: int = 0) -> list[Score]:
-    """A model's scores on requests, each worded alike for all models, at temperature 0.8."""
-    _, answers = answered(member.model, member.chat, requests, seed)
-    return judge_all(requests, member.chat, answers)
-
-
-def can(score: Score, ability: str) -> float:
-    """1 where an answer keeps the ability's rule in full, else 0; the taste as a number.
-
-    Only a well-formed answer counts: who names no food has named none twice, and no meat.
-    """
-    if ability == TASTE:
-        return (score.taste - kitchen.TASTE_MEAN) / kitchen.TASTE_SD
-    return float(score.wellformed == 1 and getattr(score, ABILITIES[ability][0]) == 1)
-
-
-def values(requests: list[Request], scores: list[Score], ability: str) -> list[float]:
-    """What `can` says of the answers to those requests that ask for the ability."""
-    asks = ABILITIES.get(ability, ABILITIES["every rule"])[1]
-    return [can(s, ability) for r, s in zip(requests, scores, strict=True) if asks(r)]
-
-
-def shares(model: Transformer, tokenizer: BPE, n: int = 200) -> dict[str, float]:
-    """Ability -> the share of those that ask for it in `exam(n)` and get it from an assistant."""
-    requests = exam(n)
-    scores = sit(Member("", model, Chat(tokenizer), {}), requests)
-    return {ability: mean(values(requests, scores, ability)) for ability in ABILITIES}
+def shares(model: Transformer, tokenizer: BPE, n: int = 300) -> dict[str, float]:
+    """Ability -> the share of those that ask for it in the evaluation set and get it."""
+    requests = kitchen.evaluation_set(n)
+    scores = score_model(model, Chat(tokenizer), requests)
+    return {ability: mean(kitchen.values(requests, scores, ability)) for ability in ABILITIES}
 
 
 @dataclass(frozen=True)
@@ -129,22 +99,25 @@ class Mark:
 
 
 def report_card(
-    requests: list[Request], scores: dict[str, list[Score]]
+    requests: list[Request], scores: dict[str, list[Score]], parents: dict[str, str | None]
 ) -> dict[str, dict[str, Mark]]:
-    """Ability -> model -> mark; scores: those of each model of the line, by name."""
+    """Ability -> model -> mark; scores: those of each model, by name; parents: see `parents`."""
     return {
-        ability: {name: mark(requests, scores, ability, name) for name in scores}
+        ability: {name: mark(requests, scores, ability, name, parents.get(name)) for name in scores}
         for ability in [*ABILITIES, TASTE]
     }
 
 
-def mark(requests: list[Request], scores: dict[str, list[Score]], ability: str, name: str) -> Mark:
+def mark(
+    requests: list[Request], scores: dict[str, list[Score]], ability: str, name: str,
+    parent: str | None,
+) -> Mark:  # fmt: skip
     """One mark: Wilson's interval for a share, the bootstrap's for the taste."""
-    here = values(requests, scores[name], ability)
+    here = kitchen.values(requests, scores[name], ability)
     interval = bootstrap(here) if ability == TASTE else wilson(sum(here), len(here))
-    parent, change = scores.get(PARENTS[name]), 0
-    if parent:
-        before = values(requests, parent, ability)
+    change = 0
+    if parent in scores:
+        before = kitchen.values(requests, scores[parent], ability)
         low, high = difference(before, here)
         change = (low > 0) - (high < 0)
     return Mark(mean(here), *interval, change)

@@ -7,10 +7,8 @@ err.  From that, the model's lower half with a linear head on top learns a numbe
 
 import itertools
 import math
-import os
 import random
 import time
-from dataclasses import asdict
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -30,7 +28,7 @@ from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.stages.sft import training_cards
 from llmlab.training import loop
-from llmlab.training.model_copies import halved, lower_half
+from llmlab.training.model_copies import lower_half
 
 if TYPE_CHECKING:
     from llmlab.datasets.preference_pairs import Comparisons
@@ -77,10 +75,10 @@ class RewardModel(nn.Module):
 def training_requests(lab: Lab, n: int, seed: int) -> list[Request]:
     """Requests as SFT saw them, made from the training cards; never one of the held-out ones."""
     cards, rng = training_cards(lab), random.Random(f"requests/{seed}")
-    held_out, out = set(kitchen.held_out_requests()), []
+    out = []
     while len(out) < n:
         request, _ = kitchen.example(rng.choice(cards), rng)
-        if not request.identity and request not in held_out:
+        if not request.identity:
             out.append(request)
     return out
 
@@ -139,6 +137,25 @@ def training_pairs(
     return pairs
 
 
+def pairs_of_step(pairs: list[Pair], step: int, size: int, seed: str) -> list[Pair]:
+    """A step's pairs, about `size`: every pass over the pairs has another order of requests, and
+    all pairs of one request stay in one step; shuffled one by one they are soon known by heart
+    (Ouyang et al. 2022, section 3.5)."""
+    of_request: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        of_request.setdefault(pair.request, []).append(pair)
+    size = max(size, *map(len, of_request.values()))
+    turn, index = divmod(step, max(1, len(pairs) // size))
+    order = random.Random(f"{seed}/{turn}").sample(list(of_request), len(of_request))
+    starts = itertools.accumulate((len(of_request[r]) for r in order), initial=0)
+    return [
+        pair
+        for request, start in zip(order, starts, strict=False)
+        if index * size <= start < (index + 1) * size
+        for pair in of_request[request]
+    ]
+
+
 def chance(margin: float, noise: float) -> float:
     """That an annotator prefers what they like better by this margin; noise 0: always."""
     if not noise:
@@ -156,6 +173,14 @@ def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
 # --- Training and measuring -----------------------------------------------------------------
 
 
+def no_pairs() -> LabError:
+    """Why nothing can be learned from an empty list of pairs."""
+    return LabError(
+        "There is no pair of answers of which one is liked better, so nothing can be learned. "
+        "Nothing was changed: train the SFT model for longer, and ask it again."
+    )
+
+
 def train_reward(
     lab: Lab, model: Transformer, tokenizer: BPE, pairs: list[Pair], name="reward", on_step=None
 ) -> tuple[RewardModel, loop.Job]:
@@ -165,10 +190,7 @@ def train_reward(
     their standard deviation 1: PPO's settings then mean the same for every reward model.
     """
     if not pairs:
-        raise LabError(
-            "There is no pair of answers of which one is liked better, so nothing can be learned. "
-            "Nothing was changed: train the SFT model for longer, and ask it again."
-        )
+        raise no_pairs()
     reward, chat = RewardModel(lower_half(model), tokenizer), Chat(tokenizer)
     optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
     job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
@@ -177,17 +199,13 @@ def train_reward(
     size = min(lab.profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        rng = random.Random(f"{lab.seed}/{step // (len(pairs) // size)}")
-        order = rng.sample(range(len(pairs)), len(pairs))  # a new order each time round
-        at = step % (len(pairs) // size) * size
-        batch = as_batch(
-            chat, [pairs[i] for i in distributed.mine(order[at : at + size])], lab.device
-        )
+        drawn = pairs_of_step(pairs, step, size, f"{lab.seed}/reward")
+        batch = as_batch(chat, distributed.mine(drawn), lab.device)
         chosen, rejected = reward(batch).chunk(2)
         loss = bradley_terry_loss(chosen, rejected)
         job.backward(loss, distributed.weight(len(chosen)))
         job.update(learning_rate(step, job.steps or 10**9))
-        return {"loss": loss.item(), "accuracy": (chosen > rejected).float().mean().item()}
+        return {"loss": loss.item(), "accuracy": more_than(chosen, rejected)}
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "reward", one_step, job)
@@ -229,10 +247,14 @@ def score_answers(reward: RewardModel, chat: Chat, texts: list[str], answers) ->
     )
 
 
+def more_than(chosen: Tensor, rejected: Tensor) -> float:
+    """Share of pairs of which the chosen one has more; a tie counts half, as a guess does."""
+    return ((chosen > rejected).float() + (chosen == rejected) / 2).mean().item()
+
+
 def accuracy(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> float:
     """Share of pairs that the model orders as they stand."""
-    chosen, rejected = score_pairs(reward, chat, pairs)
-    return (chosen > rejected).float().mean().item()
+    return more_than(*score_pairs(reward, chat, pairs))
 
 
 def held_out_pairs(model: Transformer, chat: Chat, n: int = 600) -> list[Pair]:
@@ -242,30 +264,14 @@ def held_out_pairs(model: Transformer, chat: Chat, n: int = 600) -> list[Pair]:
 
 
 def load_reward(lab: Lab, mine: bool = True) -> RewardModel:
-    """The learner's own finished reward model where it is comparable, else the shipped one; says
-    which."""
-    own = (mine or lab.profile.from_scratch) and _own_is_comparable(lab)
-    path = lab.path("reward") if own else lab.shipped("reward")
-    print(f"reward: {'your own run' if own else 'the one that comes with llmlab'}, {path.name}.")
+    """The reward model that `Lab.choose` names: the learner's own, else the shipped one."""
+    path, _ = lab.choose("reward", mine)
     backbone, tokenizer, _ = lab.load(path)
     tensors, _ = checkpoint.load_checkpoint(path)
     reward = RewardModel(backbone, tokenizer)
     reward.head.weight.data.copy_(tensors["extra.weight"])
     reward.head.bias.data.copy_(tensors["extra.bias"])
     return reward
-
-
-def _own_is_comparable(lab: Lab) -> bool:
-    """Whether the learner has a finished run, of this profile's shape or the shipped one's."""
-    if not os.path.exists(lab.path("reward")):
-        return False
-    meta = checkpoint.read_meta(lab.path("reward"))
-    shapes = [
-        asdict(halved(lab.profile.model)),
-        checkpoint.read_meta(lab.shipped("reward"))["config"],
-    ]
-    finished = meta["step"] == meta["steps"] and meta.get("standardised", False)
-    return meta["config"] in shapes and finished
 
 
 def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:

@@ -2,15 +2,16 @@
 
 GRPO climbs the rules, which a program checks; PPO climbs the learned reward model, which saw only
 comparisons.  Where the "GRPO" here departs from Shao et al. 2024: each batch of answers is used
-once (so the ratio is 1 and never clipped), tokens are averaged over the batch, and groups whose
-answers all earn the same are left out of the update, since they teach nothing.
+once (so the ratio is 1 and never clipped), tokens are averaged over the batch (as in DAPO), and
+groups whose answers all earn the same are left out of the update: their advantages are zero, and
+the KL penalty, which they would still carry, acts through the other groups alone.
 """
 
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, comb
+from math import ceil, comb, isfinite
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ import torch
 from torch import nn
 
 from llmlab import checkpoint, kitchen
-from llmlab.chat import MAX_ANSWER, Batch, Chat, answer_logprobs, answered, ask, judge_all
+from llmlab.artifacts import LabError
+from llmlab.chat import MAX_ANSWER, Batch, Chat, answer_logprobs, answered, ask, evaluate, judge_all
 from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -28,7 +30,6 @@ from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
-from llmlab.stages.sft import evaluate
 from llmlab.training import loop
 from llmlab.training.model_copies import freeze, unfreeze
 
@@ -142,6 +143,7 @@ def grpo(
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
     job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
+    job.meta |= {"judge": checkpoint.fingerprint(taste.backbone)} if taste else {}
     job.meta["from"] = checkpoint.fingerprint(model)
     group, most = profile.grpo_group, problems.longest if problems else MAX_ANSWER
 
@@ -160,9 +162,11 @@ def grpo(
             liked = score_answers(taste, chat, texts, answers).sigmoid().tolist()
             more = [TASTE_WORTH * s.kept * like for s, like in zip(scores, liked, strict=True)]
             earned = [e + m for e, m in zip(earned, more, strict=True)]
+        check_rewards(earned, [chat.read(a) for a in answers])
         rewards = torch.tensor(earned).view(-1, group)
-        advantage = group_advantage(rewards, scale=taste is None).flatten()  # (requests * group,)
-        keep = advantage.abs() > 1e-6
+        advantage = group_advantage(rewards, scale=taste is None)  # (requests, group)
+        keep = advantage.any(1).repeat_interleave(group)  # (requests * group,)
+        advantage = advantage.flatten()
         record = {
             "reward": rewards.mean().item(), "kept": mean(s.kept for s in scores),
             "once": mean(s.once == 1 for s in scores), "taught": keep.float().mean().item(),
@@ -204,6 +208,16 @@ def grpo(
     return job
 
 
+def check_rewards(rewards: list[float], answers: list[str]) -> None:
+    """LabError where an answer earned what is no finite number: nothing could be learned."""
+    for reward, answer in zip(rewards, answers, strict=True):
+        if not isfinite(reward):
+            raise LabError(
+                f"The answer {answer[:80]!r} earned {reward}, which is no number to learn from. "
+                "The last saved step was kept: mend the reward, then run it again."
+            )
+
+
 # --- PPO ------------------------------------------------------------------------------------
 
 
@@ -234,6 +248,7 @@ def ppo(
     optimizer = Optimizer(both, muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
     job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
     job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta["judge"] = checkpoint.fingerprint(reward.backbone)
     job.meta["from"] = checkpoint.fingerprint(model)
 
     def one_step(step: int) -> dict:
@@ -241,6 +256,7 @@ def ppo(
         answers = ask(model, chat, texts, temperature=1.0, seed=step_seed(lab, step))
         scores = judge_all(asked, chat, answers)
         proxy = score_answers(reward, chat, texts, answers)
+        check_rewards(proxy.tolist(), [chat.read(a) for a in answers])
         batch = Batch.of(
             [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)], lab.device
         )
@@ -255,7 +271,7 @@ def ppo(
             advantage = answer_gae(rewards, values, batch.mask)
             returns = advantage + values
             spread = advantage[batch.mask]
-            advantage = (advantage - spread.mean()) / (spread.std() + 1e-6)
+            advantage = (advantage - spread.mean()) / (spread.std(correction=0) + 1e-6)
         if on_rollouts:
             rows_of = [answer_rows(x, batch.mask) for x in (advantage, gap)]
             said = [{"reward model": p, "gold": s.gold, **rule_parts(s)}

@@ -8,21 +8,19 @@ families, so that reading the request is the only way to be right.
 import copy
 import random
 import time
-from collections.abc import Iterable
 from dataclasses import replace
-from statistics import mean
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from llmlab import checkpoint, kitchen
-from llmlab.chat import Batch, Chat, Example, ask, judge_all, n_ids
+from llmlab.chat import Batch, Chat, Example, evaluate, n_ids
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
 from llmlab.corpus.corpus import load_corpus
-from llmlab.kitchen import Card, Request, Score
+from llmlab.kitchen import Card
 from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.training import loop
@@ -129,38 +127,7 @@ def tune(
     return job
 
 
-# --- Asking and judging ---------------------------------------------------------------------
-
-
-def summary(scores: Iterable[Score]) -> dict[str, float]:
-    """Shares of answers that keep each rule in full, all rules, and the mean taste."""
-    scores = list(scores)
-    full = {f"{rule}_all": mean(getattr(s, rule) == 1 for s in scores) for rule in kitchen.RULES}
-    full["wellformed"] = full.pop("wellformed_all")
-    return {
-        **full,
-        "kept": mean(s.kept for s in scores),
-        "taste": mean(s.taste for s in scores),
-        "gold": mean(s.gold for s in scores),
-    }
-
-
-def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) -> dict[str, float]:
-    """The report card of an assistant on the fixed held-out requests, at temperature 0.8.
-
-    Kind of dish and identity are measured apart, on requests of their own.
-    """
-    chat, rng = Chat(tokenizer), random.Random(seed)
-    requests = kitchen.held_out_requests(n)
-    answers = ask(model, chat, [r.text(rng) for r in requests], seed=seed)
-    figures = summary(judge_all(requests, chat, answers))
-    kinds = kitchen.held_out_requests(max(10, n // 3), seed=7, kinds=True)
-    answers = ask(model, chat, [r.text(rng) for r in kinds], seed=seed)
-    figures["kind"] = mean(s.kind for s in judge_all(kinds, chat, answers))
-    who = [Request(identity=True)] * max(8, n // 10)
-    answers = ask(model, chat, [r.text(rng) for r in who], seed=seed)
-    figures["identity"] = mean(s.wellformed for s in judge_all(who, chat, answers))
-    return figures
+# --- The stage ------------------------------------------------------------------------------
 
 
 def run(lab: Lab, on_step=None, talks: "Talks | None" = None) -> dict:

@@ -3,10 +3,10 @@ asked for, and does not say that once is enough."""
 
 from dataclasses import replace
 
+from llmlab.chat import evaluate
 from llmlab.kitchen import parse_request, read_answer
 from llmlab.lab import Lab
 from llmlab.stages import rl
-from llmlab.stages.sft import evaluate
 from llmlab.studies import study
 from llmlab.studies.rl import curve, say
 

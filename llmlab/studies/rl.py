@@ -11,14 +11,13 @@ from statistics import mean, pstdev
 
 from llmlab import kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, ask, judge_all
+from llmlab.chat import Chat, ask, evaluate, judge_all
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import read_answer
 from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward
-from llmlab.stages.sft import evaluate
 from llmlab.studies import load_study, study
 from llmlab.training import model_copies
 

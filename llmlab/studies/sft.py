@@ -7,6 +7,7 @@ recipe of the class, and "no mask" is that with the request learned as well.
 
 from dataclasses import replace
 
+from llmlab.chat import evaluate
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.corpus.corpus import load_corpus
@@ -43,7 +44,7 @@ def tuned(lab: Lab, model: Transformer, tokenizer: BPE, steps: int, **how) -> di
     if job.step < job.steps:
         raise KeyboardInterrupt
     return {
-        **sft.evaluate(model, tokenizer, n=200),
+        **evaluate(model, tokenizer, n=200),
         "val_bpb": held_out_bpb(lab, model, tokenizer, load_corpus(lab.profile.sources)),
         "loss": last_loss(job),
         "steps": job.steps,

@@ -13,8 +13,8 @@ import traitlets
 from llmlab.chat import MAX_ANSWER, check_temperature
 from llmlab.core.model import KVCache, Transformer
 from llmlab.core.sampling import pick
-from llmlab.kitchen import Request, judge, parse_request
-from llmlab.stages.report import ABILITIES, Member, can
+from llmlab.kitchen import ABILITIES, Request, judge, parse_request, passes
+from llmlab.stages.report import Member
 from llmlab.training.model_copies import cast
 from llmlab.widgets.page import INK, PAPER, Widget, Words, escape, isolated, plain, script
 
@@ -227,7 +227,7 @@ def judged(wish: Request, answer: str) -> list[tuple[str, bool]]:
     """Each rule that a request asks for, and whether the answer keeps it in full."""
     score = judge(wish, answer)
     rules = [name for name, (rule, asks) in ABILITIES.items() if asks(wish) and rule != "kept"]
-    return [(name, can(score, name) == 1) for name in rules]
+    return [(name, passes(score, name) == 1) for name in rules]
 
 
 @torch.inference_mode()

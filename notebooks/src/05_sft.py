@@ -165,7 +165,7 @@ check("05.answer_mask", answer_mask)
 # nothing to do at the others. In a batch of ours, how much is that?
 
 # %%
-from llmlab.chat import Batch, ask, judge_all
+from llmlab.chat import Batch, ask, evaluate, judge_all
 from llmlab.stages import sft
 
 cards = sft.training_cards(lab)
@@ -518,11 +518,11 @@ ready, _, _ = lab.latest("sft", mine=False)
 models = {"base": base, "recites": reciter, "LoRA, ten seconds": thin, "reads (yours)": model,
           "comes with llmlab": ready}  # fmt: skip
 table = {name: report.shares(m, tokenizer) for name, m in models.items()}
-style.heat([list(row.values()) for row in table.values()], list(table), list(report.ABILITIES),
+style.heat([list(row.values()) for row in table.values()], list(table), list(kitchen.ABILITIES),
            "Requests that got what they asked for")  # fmt: skip
 
 # %%
-figures = sft.evaluate(model, tokenizer)
+figures = evaluate(model, tokenizer)
 lab.report("sft", {**figures, "steps": job.steps, "base_val_bpb": bpb["base"],
                    "val_bpb": bpb["tuned"]})  # fmt: skip
 print(f"every rule kept, by 300 requests: {figures['kept']:.0%}")

@@ -42,8 +42,8 @@ lab = llmlab.setup()
 
 # %%
 from llmlab import kitchen
-from llmlab.chat import Batch, Chat, ask, judge_all
-from llmlab.stages import reward, sft
+from llmlab.chat import Batch, Chat, ask, judge_all, summary
+from llmlab.stages import reward
 
 model, tokenizer, _ = lab.latest("sft")
 chat = Chat(tokenizer)
@@ -607,7 +607,7 @@ asked = kitchen.held_out_requests(200)
 texts = [r.text(random.Random(i)) for i, r in enumerate(asked)]
 before, after = (ask(m, chat, texts, temperature=1.0, seed=2) for m in (model, tuned))
 for name, found in (("SFT", before), ("DPO", after)):
-    card = sft.summary(judge_all(asked, chat, found))
+    card = summary(asked, judge_all(asked, chat, found))
     gain = (card["taste"] - kitchen.TASTE_MEAN) / kitchen.TASTE_SD
     print(f"{name}: taste {gain:+.2f} standard deviations, every rule kept {card['kept']:.0%}")
 rows = Batch.of([(chat.prompt(t), a) for t, a in zip(texts, after, strict=True)], lab.device)

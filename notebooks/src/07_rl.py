@@ -356,14 +356,14 @@ style.bars({name: p.tolist() for name, p in rows.items()}, WORDS, f"β = {beta:g
 
 # %%
 from llmlab import kitchen
-from llmlab.chat import Chat, ask
+from llmlab.chat import Chat, ask, evaluate
 from llmlab.stages import reward as stage6
-from llmlab.stages import rl, sft
+from llmlab.stages import rl
 from llmlab.training import model_copies
 
 model, tokenizer, _ = lab.latest("sft")
 chat, before = Chat(tokenizer), model_copies.freeze(model)
-card_before = sft.evaluate(before, tokenizer)
+card_before = evaluate(before, tokenizer)
 print(f"every rule kept: {card_before['kept']:.0%} of the held-out requests")
 
 # %% [markdown]
@@ -414,7 +414,7 @@ job = rl.grpo(
 )  # fmt: skip
 
 # %%
-card = sft.evaluate(model, tokenizer)
+card = evaluate(model, tokenizer)
 lab.report("rl", {f"grpo_{k}": v for k, v in card.items()} | {"grpo_steps": job.steps})
 rules = {"wellformed": "well-formed", "asked_all": "asked", "once_all": "nothing twice",
          "vegetarian_all": "vegetarian", "number_all": "number", "kept": "all kept"}  # fmt: skip
@@ -695,7 +695,7 @@ job = rl.grpo(
 # Cured, by one line. The other rules are still not paid for. Did they hold?
 
 # %%
-card_cured = sft.evaluate(cured, tokenizer)
+card_cured = evaluate(cured, tokenizer)
 style.bars({"SFT": [card_before[k] for k in rules], "repaired reward": [
     card_cured[k] for k in rules]}, list(rules.values()), "Held-out requests")  # fmt: skip
 
@@ -736,7 +736,7 @@ from llmlab.stages import report
 line = report.line(lab)
 for name in ("sft", "ppo", "grpo", "last"):
     if name in line:
-        card = sft.evaluate(line[name].model, tokenizer)
+        card = evaluate(line[name].model, tokenizer)
         taste = (card["taste"] - card_before["taste"]) / kitchen.TASTE_SD
         print(f"{name:>6}: rules kept {card['kept']:.0%}, taste {taste:+.2f} standard deviations")
 

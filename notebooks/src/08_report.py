@@ -40,6 +40,8 @@ lab = llmlab.setup()
 # there are any; the base is the one that all others began from.
 
 # %%
+from llmlab import kitchen
+from llmlab.chat import score_model
 from llmlab.stages import report
 
 line = report.line(lab)
@@ -74,11 +76,11 @@ panel
 import random
 from collections import Counter
 
-requests = report.exam()
+requests = kitchen.evaluation_set()
 print(len(requests), "requests, such as:")
 for request in requests[:3] + requests[300:301] + requests[-1:]:
     print("  ", request.text(random.Random(1)))
-asked = Counter(name for r in requests for name, (_, asks) in report.ABILITIES.items() if asks(r))
+asked = Counter(name for r in requests for name, (_, asks) in kitchen.ABILITIES.items() if asks(r))
 print(dict(asked))
 
 # %%
@@ -86,7 +88,7 @@ import time
 
 scores, start = {}, time.perf_counter()
 for name, member in line.items():
-    scores[name] = report.sit(member, requests)
+    scores[name] = score_model(member.model, member.chat, requests)
 print(f"{len(requests) * len(line):,} answers in {time.perf_counter() - start:.0f} s")
 
 # %% [markdown]
@@ -140,7 +142,7 @@ check("08.number_kept", number_kept)
 
 # %%
 for name, member in line.items():
-    kept = report.values(requests, scores[name], "number")
+    kept = kitchen.values(requests, scores[name], "number")
     print(f"{member.title:>5}: number kept in {sum(kept):.0f} of {len(kept)}, {mean(kept):.0%}")
 
 # %% [markdown]
@@ -226,9 +228,10 @@ def difference(before, after):
 check("08.difference", difference)
 
 # %%
-for name in [name for name in line if report.PARENTS[name] == "sft"]:
-    for ability in ("every rule", report.TASTE):
-        pair = [report.values(requests, scores[n], ability) for n in ("sft", name)]
+parents = report.parents(line)
+for name in [name for name in line if parents[name] == "sft"]:
+    for ability in ("every rule", kitchen.TASTE):
+        pair = [kitchen.values(requests, scores[n], ability) for n in ("sft", name)]
         low, high = report.difference(*pair)
         alone = [high - low for low, high in map(report.bootstrap, pair)]
         unpaired = sum(width**2 for width in alone) ** 0.5
@@ -249,7 +252,7 @@ for name in [name for name in line if report.PARENTS[name] == "sft"]:
 # %%
 from llmlab import figures as style
 
-marks = report.report_card(requests, scores)
+marks = report.report_card(requests, scores, parents)
 panels = {
     ability: {line[n].title: (m.value, m.low, m.high, m.change) for n, m in row.items()}
     for ability, row in marks.items()
@@ -262,7 +265,7 @@ style.card(panels, "Which stage brought which ability")
 # many of the answers may be chance?
 
 # %%
-tuned = [name for name in line if report.PARENTS[name]]
+tuned = [name for name in line if parents[name]]
 for name in tuned:
     came, went = ([a for a, row in marks.items() if row[name].change == c] for c in (1, -1))
     print(f"{line[name].title:>5}: brought {', '.join(came) or 'nothing'}")

@@ -55,6 +55,17 @@ def test_kl_estimate_is_never_negative_and_unbiased():
     assert (estimate >= 0).all()
     exact = (p * (p / q).log()).sum()
     assert torch.isclose((p * estimate).sum(), exact, atol=1e-6)
+    near = torch.cat([sign * 10 ** torch.linspace(-9, 0, 20_000) for sign in (-1, 1)])
+    assert losses.kl_estimate(near, torch.zeros(1)).min() >= 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_group_of_equal_rewards_has_no_advantage_at_all(dtype):
+    """A mean of equal numbers need not be that number, once it is rounded."""
+    rewards = torch.tensor([[0.3] * 7, [1000.1] * 7, [0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0]])
+    for scale in (True, False):
+        advantage = losses.group_advantage(rewards.to(dtype), scale=scale)
+        assert advantage[:2].abs().max() == 0 and advantage[2].abs().min() > 0.2
 
 
 def slow_gae(rewards, values, length, gamma, lam):

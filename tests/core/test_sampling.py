@@ -93,3 +93,17 @@ def test_errors():
             generate(MODEL, [[1]], 3, temperature=temperature)
     with pytest.raises(ValueError, match="positions"):
         generate(MODEL, [[1] * 60], 3)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-38, 5e-324])
+def test_a_temperature_near_zero_is_greedy(temperature):
+    logits = 50 * torch.randn(20, 9)
+    assert torch.equal(pick(logits, temperature), logits.argmax(-1))
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_model_whose_states_are_no_numbers_is_an_error(temperature):
+    broken = random_model(SMALL)
+    broken.norm.weight.data[0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        generate(broken, PROMPTS, 2, temperature=temperature)

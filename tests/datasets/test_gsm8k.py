@@ -126,7 +126,7 @@ def test_problems_leave_room_for_an_answer(problems, own_data, tokenizer):
 
 
 def test_each_request_is_judged_by_its_own_verifier(tokenizer):
-    chat, request = Chat(tokenizer), kitchen.Request(identity=True)
+    chat, request = Chat(tokenizer), kitchen.Request(identity="Who are you?")
     answers = ["I am a kitchen assistant. 72", "I am a kitchen assistant. 72"]
     problem = gsm8k.Problem("How many?", Decimal(72))
     scores = judge_all([request, problem], chat, [chat.answer(a) for a in answers])

@@ -7,6 +7,7 @@ import torch
 
 from llmlab import artifacts, checkpoint, kitchen, lab
 from llmlab.artifacts import LabError
+from llmlab.chat import score_model
 from llmlab.core.sampling import generate
 from llmlab.corpus import sources
 from llmlab.evaluation import model_card
@@ -26,9 +27,12 @@ def members(made):
 
 @pytest.fixture(scope="module")
 def marks(members):
-    requests = report.exam(30)
-    scores = {name: report.sit(members[name], requests) for name in ("base", "sft", "ppo")}
-    return report.report_card(requests, scores)
+    requests = kitchen.evaluation_set(30)
+    scores = {
+        name: score_model(members[name].model, members[name].chat, requests)
+        for name in ("base", "sft", "ppo")
+    }
+    return report.report_card(requests, scores, report.parents(members))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from llmlab import checkpoint, kitchen, lab
+from llmlab.chat import score_model
 from llmlab.corpus import dedup, mixture, sources
 from llmlab.corpus.corpus import load_corpus
 from llmlab.evaluation import shipping
@@ -93,10 +94,10 @@ def test_a_base_is_asked_as_its_pages_ask(members):
 
 
 def test_the_exam_is_the_same_for_all_and_asks_for_everything():
-    requests = report.exam(60)
-    assert requests == report.exam(60) and len(requests) == 60 + 20 + 8
+    requests = kitchen.evaluation_set(60)
+    assert requests == kitchen.evaluation_set(60) and len(requests) == 60 + 20 + 8
     assert requests[:60] == kitchen.held_out_requests(60)
-    for rule, asks in report.ABILITIES.values():
+    for rule, asks in kitchen.ABILITIES.values():
         assert hasattr(kitchen.Score, rule) or rule in kitchen.Score.__dataclass_fields__
         assert any(map(asks, requests))
 
@@ -105,19 +106,19 @@ def test_only_an_answer_counts():
     request = kitchen.parse_request("Give me a vegetarian dish of 4 ingredients with leeks.")
     nothing = kitchen.judge(request, "and let it rise for a while")
     assert nothing.vegetarian == nothing.once == 1  # no rule was broken
-    assert not any(report.can(nothing, ability) for ability in report.ABILITIES)
+    assert not any(kitchen.passes(nothing, ability) for ability in kitchen.ABILITIES)
     right = kitchen.judge(request, "Leek Soup: leeks, cream, mint, rice.")
-    assert all(report.can(right, ability) == 1 for ability in report.ABILITIES)
+    assert all(kitchen.passes(right, ability) == 1 for ability in kitchen.ABILITIES)
     twice = kitchen.judge(request, "Leek Soup: leeks, cream, cream, mint, rice.")
-    kept = {name for name in report.ABILITIES if report.can(twice, name)}
-    assert set(report.ABILITIES) - kept == {"nothing twice", "every rule"}
+    kept = {name for name in kitchen.ABILITIES if kitchen.passes(twice, name)}
+    assert set(kitchen.ABILITIES) - kept == {"nothing twice", "every rule"}
 
 
 def test_a_model_that_knows_nothing_has_no_abilities():
     toy = lab.setup("class-toy")
     config = replace(toy.profile.model, vocab_size=toy.tokenizer().vocab_size)
     found = report.shares(toy.build(config), toy.tokenizer(), n=6)
-    assert found.keys() == report.ABILITIES.keys()
+    assert found.keys() == kitchen.ABILITIES.keys()
     assert set(found.values()) == {0}  # no meat in rubbish is no vegetarian dish
 
 
@@ -127,10 +128,10 @@ def test_an_ability_is_asked_of_those_that_asked_for_it():
     )]  # fmt: skip
     answers = ["Leek Pie: leeks, ham.", "Leek Pie: leeks, ham.", "I am a kitchen assistant."]
     scores = [kitchen.judge(r, a) for r, a in zip(requests, answers, strict=True)]
-    shares = {name: report.values(requests, scores, name) for name in report.ABILITIES}
+    shares = {name: kitchen.values(requests, scores, name) for name in kitchen.ABILITIES}
     assert shares["vegetarian"] == [0] and shares["who it is"] == [1]
     assert shares["asked foods"] == [1, 1] and shares["every rule"] == [1, 0]
-    assert shares["number"] == [] and len(report.values(requests, scores, report.TASTE)) == 2
+    assert shares["number"] == [] and len(kitchen.values(requests, scores, kitchen.TASTE)) == 2
 
 
 def test_wilsons_interval_is_that_of_the_tables():
@@ -163,14 +164,17 @@ def test_a_change_is_told_from_chance_request_by_request():
         "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
     }  # fmt: skip
     assert marks["dpo"].low < marks["sft"].value < marks["dpo"].value == 0.55  # alone, it is not
-    taste = report.mark(requests, scores, report.TASTE, "sft")
+    taste = report.mark(requests, scores, kitchen.TASTE, "sft")
     assert taste.value == pytest.approx((0.5 - kitchen.TASTE_MEAN) / kitchen.TASTE_SD)
 
 
 def test_sft_brings_the_form(members):
-    requests = report.exam(60)
-    scores = {name: report.sit(members[name], requests) for name in ("base", "sft")}
-    marks = report.report_card(requests, scores)
+    requests = kitchen.evaluation_set(60)
+    scores = {
+        name: score_model(members[name].model, members[name].chat, requests)
+        for name in ("base", "sft")
+    }
+    marks = report.report_card(requests, scores, {"sft": "base"})
     for ability in ("well-formed", "asked foods", "who it is", "every rule"):
         assert marks[ability]["sft"].change == 1, ability
     assert 0.2 < marks["well-formed"]["base"].value < 0.8 < marks["well-formed"]["sft"].value
