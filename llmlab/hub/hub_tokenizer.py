@@ -83,10 +83,6 @@ class HubTokenizer:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD.  Raises IndexError."""
         return b"".join(self.decode_tokens_bytes(ids)).decode("utf-8", "replace")
 
-    def decode_batch(self, batch: list[list[int]]) -> list[str]:
-        """`decode` of each list of ids."""
-        return [self.decode(ids) for ids in batch]
-
     def decode_tokens_bytes(self, tokens: list[int]) -> list[bytes]:
         """The bytes of each id.  Raises IndexError."""
         return [self._bytes[i] for i in tokens]
@@ -105,7 +101,8 @@ class HubTokenizer:
 
 
 def _engine(stored: dict):
-    """A `tokenizers.Tokenizer`.  LabError where that is not installed, ValueError for a bad file"""
+    """A `tokenizers.Tokenizer`.  LabError where that is not installed, ValueError if it cannot be
+    made."""
     try:
         from tokenizers import Tokenizer
     except ImportError:
