@@ -1,4 +1,4 @@
-"""Names and config.json: what a part of our Transformer is called in Llama and Qwen3."""
+"""config.json and names of weights in Llama and Qwen3, and RoPE scaling (linear, llama3)."""
 
 import math
 
@@ -17,6 +17,8 @@ CONFIG_NAMES = {
     "tie_embeddings": "tie_word_embeddings",
     "head_dim": "head_dim",
 }
+# What `transformers` takes where a config.json leaves a key out, if not what `read_config` does.
+DEFAULTS = {"qwen3": {"head_dim": 128, "num_key_value_heads": 32}}
 # Ours -> theirs, in this order.
 PART_NAMES = {
     "blocks.": "model.layers.",
@@ -65,9 +67,13 @@ def hf_config(config: ModelConfig) -> dict:
 
 
 def read_config(hf: dict) -> ModelConfig:
-    """Our config of a config.json.  KeyError, ValueError for what our Transformer does not do."""
+    """Our config of a config.json.  KeyError, ValueError for what our Transformer does not do.
+
+    A key that is left out is what `transformers` takes it to be.
+    """
     if hf["model_type"] not in ("llama", "qwen3"):
         raise ValueError(f"its model_type is {hf['model_type']!r}")
+    hf = DEFAULTS.get(hf["model_type"], {}) | hf
     usual = {
         "hidden_act": "silu",
         "attention_bias": False,

@@ -1,7 +1,8 @@
-"""GGUF files of the Llama and Qwen3 kinds, read by the package `gguf` (an extra).
+"""GGUF files of the Llama and Qwen3 kinds: one tensor by the package `gguf`, a whole model by
+`transformers` (both extras).
 
-They hold weights, often in 4 to 8 bits, and the tokenizer.  Queries and keys of a Llama lie in
-another order there: rotary pairs side by side.  https://github.com/ggml-org/ggml/docs/gguf.md
+They hold weights, often in 4 to 8 bits, and the tokenizer.
+https://github.com/ggml-org/ggml/docs/gguf.md
 """
 
 from pathlib import Path
@@ -11,31 +12,18 @@ import torch
 from torch import Tensor
 
 from llmlab.artifacts import LabError
-from llmlab.core.model import ModelConfig, Transformer
-from llmlab.hub.config import ROPE_TYPES, slowed
-from llmlab.hub.hub_tokenizer import GPT2_PATTERN, HubTokenizer
+from llmlab.core.model import ModelConfig
+from llmlab.hub.config import read_config, slowed
+from llmlab.hub.hub_tokenizer import HubTokenizer
 from llmlab.hub.tokenizer_json import byte_level, split
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
-# Theirs -> ours.
-PART_NAMES = {
-    "token_embd.": "embed.",
-    "output_norm.": "norm.",
-    "blk.": "blocks.",
-    ".attn_q.": ".attn.q_proj.",
-    ".attn_k.": ".attn.k_proj.",
-    ".attn_v.": ".attn.v_proj.",
-    ".attn_output.": ".attn.o_proj.",
-    ".attn_q_norm.": ".attn.q_norm.",
-    ".attn_k_norm.": ".attn.k_norm.",
-    ".ffn_norm.": ".mlp_norm.",
-    ".ffn_gate.": ".mlp.gate_proj.",
-    ".ffn_up.": ".mlp.up_proj.",
-    ".ffn_down.": ".mlp.down_proj.",
-    "output.": "head.",  # last: the end of attn_output, too
-}
+# What a ByteLevel with use_regex cuts by.  Radford et al. 2019, whose code it is from.
+GPT2_PATTERN = (
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)  # fmt: skip
 LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -50,16 +38,6 @@ SPLITS = {
 SPECIAL = (3, 4)  # types of tokens: control, user-defined
 # The scaling of Llama 3.1 to 3.3: a file holds only what becomes of each frequency.
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-
-
-def load(path: Path) -> tuple[Transformer, HubTokenizer | None]:
-    """Model and tokenizer of a file.  LookupError or ValueError for what is not of these kinds."""
-    reader = opened(path)
-    weights = {t.name: tensor(t) for t in reader.tensors}
-    config = _config(reader, weights)
-    model = Transformer(config)
-    model.load_state_dict(_our_weights(reader, weights, model))
-    return model, _tokenizer(reader, config.vocab_size)
 
 
 def reader_class() -> type["GGUFReader"]:
@@ -93,34 +71,44 @@ def tokens(reader: "GGUFReader") -> list[str]:
     return reader.fields["tokenizer.ggml.tokens"].contents()
 
 
-def _config(reader: "GGUFReader", weights: dict[str, Tensor]) -> ModelConfig:
+# --- A whole model --------------------------------------------------------------------------
+
+
+def read(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Our config and the fp32 weights of a file, by their names in `transformers`.
+
+    That reads both, but for what it leaves out silently: the width of a head (Qwen3), the rows of
+    the table where there is no tokenizer, and RoPE scaling.  LookupError or ValueError for what is
+    not of these kinds, LabError where a package is not installed.
+    """
+    reader = opened(path)
     kind = _field(reader, "general.architecture")
     if kind not in ("llama", "qwen3"):
         raise ValueError(f"its architecture is {kind!r}")
     if _field(reader, f"{kind}.expert_count", 0):
         raise ValueError("it is a mixture of experts")
-
-    def of(name: str, *default):
-        return _field(reader, f"{kind}.{name}", *default)
-
-    dim, heads = of("embedding_length"), of("attention.head_count")
-    head_dim = of("attention.key_length", dim // heads)
-    if of("rope.dimension_count", head_dim) != head_dim:
+    try:
+        import accelerate  # noqa: F401  `transformers` needs it for these files
+        from transformers import AutoConfig, AutoModelForCausalLM
+    except ImportError:
+        raise LabError(
+            "The model in a .gguf file is read by the packages transformers and accelerate, which "
+            "are not installed: run `%pip install transformers accelerate`, then this cell again."
+        ) from None
+    where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    config = AutoConfig.from_pretrained(**where)
+    width = config.hidden_size // config.num_attention_heads
+    width = _field(reader, f"{kind}.attention.key_length", width)
+    if _field(reader, f"{kind}.rope.dimension_count", width) != width:
         raise ValueError("only a part of each head is rotated")
-    return ModelConfig(
-        vocab_size=len(weights["token_embd.weight"]),
-        dim=dim,
-        n_layers=of("block_count"),
-        n_heads=heads,
-        n_kv_heads=of("attention.head_count_kv", heads),
-        hidden_dim=of("feed_forward_length"),
-        max_seq_len=of("context_length"),
-        rope_theta=_rope(of, head_dim, weights.get("rope_freqs.weight")),
-        norm_eps=of("attention.layer_norm_rms_epsilon"),
-        qk_norm=kind == "qwen3",
-        tie_embeddings="output.weight" not in weights,
-        head_dim=head_dim,
-    )
+    config.head_dim = width
+    sizes = {t.name: t.shape.tolist() for t in reader.tensors if t.name != "rope_freqs.weight"}
+    config.vocab_size = sizes["token_embd.weight"][-1]
+    theirs = AutoModelForCausalLM.from_pretrained(**where, config=config, dtype=torch.float32)
+    if len(sizes) != len(list(theirs.parameters())):
+        raise ValueError("it has not just the tensors of a plain one")
+    hf = config.to_dict() | {"rope_parameters": _rope(reader, kind, width)}
+    return read_config(hf), theirs.state_dict()
 
 
 def _field(reader: "GGUFReader", name: str, *default):
@@ -130,50 +118,25 @@ def _field(reader: "GGUFReader", name: str, *default):
     return reader.fields[name].contents()
 
 
-def _rope(of, head_dim: int, divisors: Tensor | None) -> float | dict:
-    """What `rope_table` takes.  divisors: by what each frequency is divided; ValueError where
-    they are not those of a Llama 3."""
-    theta, kind = of("rope.freq_base", 10000.0), of("rope.scaling.type", "none")
-    if divisors is not None:
-        rope = {"rope_type": "llama3", "rope_theta": theta, "factor": divisors.max().item()}
-        rope = slowed(rope | LLAMA3, head_dim)
-        if not torch.allclose(torch.tensor(rope["slower"]), divisors, rtol=1e-3):
+def _rope(reader: "GGUFReader", kind: str, head_dim: int) -> dict:
+    """The RoPE scaling as config.json has it.  ValueError where llmlab does not know it."""
+    rope = {"rope_type": _field(reader, f"{kind}.rope.scaling.type", "none")}
+    rope |= {"rope_theta": _field(reader, f"{kind}.rope.freq_base", 10000.0)}
+    divisors = [tensor(t) for t in reader.tensors if t.name == "rope_freqs.weight"]
+    if divisors:  # by what each frequency is divided
+        rope |= LLAMA3 | {"rope_type": "llama3", "factor": divisors[0].max().item()}
+        if not torch.allclose(torch.tensor(slowed(rope, head_dim)["slower"]), divisors[0], 1e-3):
             raise ValueError("its rope_freqs are not those of Llama 3")
-        return rope
-    if kind == "none":
-        return theta
-    if kind not in ROPE_TYPES:
-        raise ValueError(f"its rope type is {kind!r}, and llmlab knows 'linear' and 'llama3' alone")
-    rope = {"rope_type": kind, "rope_theta": theta, "factor": of("rope.scaling.factor")}
-    return slowed(rope, head_dim)
+    elif rope["rope_type"] == "linear":
+        rope |= {"factor": _field(reader, f"{kind}.rope.scaling.factor")}
+    elif rope["rope_type"] == "none":
+        rope |= {"rope_type": "default"}
+    return rope
 
 
-def _our_weights(reader, weights: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
-    """A state dict for `model`.  ValueError where a tensor is left over."""
-    config, ours = model.config, {}
-    interleaved = _field(reader, "general.architecture") == "llama"
-    for name, weight in weights.items():
-        heads = {".attn_q.": config.n_heads, ".attn_k.": config.n_kv_heads}
-        for part, number in heads.items():
-            if interleaved and part in name:
-                weight = _halves(weight, number)
-        for theirs, our in PART_NAMES.items():
-            name = name.replace(theirs, our)
-        ours[name] = weight
-    ours.pop("rope_freqs.weight", None)
-    if config.tie_embeddings:
-        ours["head.weight"] = ours["embed.weight"]
-    return ours
-
-
-def _halves(weight: Tensor, heads: int) -> Tensor:
-    """Rows of queries or keys (heads * hd, dim) whose rotary pairs lie side by side, brought
-    into our order: first all left ones of a head, then all right ones."""
-    return weight.view(heads, -1, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
-
-
-def _tokenizer(reader: "GGUFReader", vocab_size: int) -> HubTokenizer | None:
+def tokenizer(path: Path, vocab_size: int) -> HubTokenizer | None:
     """The file's tokenizer; None where it is no byte-level BPE whose pattern is known."""
+    reader = opened(path)
     pre = _field(reader, "tokenizer.ggml.pre", None)
     if _field(reader, "tokenizer.ggml.model", None) != "gpt2" or pre not in SPLITS:
         return None

@@ -1,71 +1,57 @@
-"""Byte-level BPEs from elsewhere, as a tokenizer.json of the `tokenizers` library holds them."""
+"""Tokenizers of the Hugging Face Hub: a tokenizer.json, run by the `tokenizers` library."""
 
-import unicodedata
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+import json
 
-import regex
-import tiktoken
-
-# What a ByteLevel with use_regex cuts by.  Radford et al. 2019, whose code it is from.
-GPT2_PATTERN = (
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)  # fmt: skip
-REMEMBERED = 100_000  # pieces of text
+from llmlab.artifacts import LabError
 
 
 class HubTokenizer:
-    """A byte-level BPE from elsewhere: ids in any order, text cut by any patterns in turn.
+    """A byte-level BPE from the Hugging Face Hub, such as that of Llama 3, Qwen3 or SmolLM2.
 
-    It stands in for our `BPE` and, since ids in any order are more than tiktoken's file holds,
-    for the `tiktoken.Encoding` of it, too: `to_tiktoken` returns itself.  Ids are those of the
-    `tokenizers` library without its post-processor: no bos is put before a text.  Every added
-    token is a special one here, which typed text can never produce (`tokenizers` still finds
-    those that are marked "special": false).  A byte that has no id is lost, as it is there.
+    It stands in for our `BPE` and for the `tiktoken.Encoding` of it, too: `to_tiktoken` returns
+    itself.  Ids are those of `tokenizers` without its post-processor: no bos is put before a text.
+    Every added token is a special token here, which typed text can never produce (over there it
+    can, where it is marked "special": false); a chat template that is encoded with
+    `allowed_special="all"` does.  A byte that has no id is lost.
 
     stored: a tokenizer.json; settings: its tokenizer_config.json; vocab_size: the rows of the
-    model's table, where they are more than the tokens.  LookupError, TypeError, ValueError or
-    AttributeError for what is no byte-level BPE.
+    model's table, where they are more than the tokens.  LabError where `tokenizers` is not
+    installed; LookupError, TypeError, ValueError or AttributeError for what is no byte-level BPE.
     """
 
     def __init__(self, stored: dict, settings: dict | None = None, vocab_size: int = 0):
         self.stored, self.settings = stored, settings or {}
-        model = stored["model"]
-        self._splits = [regex.compile(p) for p in _patterns(stored["pre_tokenizer"])]
-        self._nfc = _is_nfc(stored.get("normalizer"))
-        _check_plain(model)
-        vocab = model["vocab"]
         self._special_ids = {token["content"]: token["id"] for token in stored["added_tokens"]}
-        learned = _learned(model["merges"], vocab)
-        self._lost = bytes(byte for byte in range(256) if bytes([byte]) not in learned)
-        if self._lost and model.get("unk_token"):
-            raise ValueError("it lacks bytes and has an unk_token")
-        self._ids = list(learned.values())  # by the order of merges, which tiktoken counts in
-        self._engine = tiktoken.Encoding(
-            "hub", pat_str=r"[\s\S]+", mergeable_ranks={t: i for i, t in enumerate(learned)},
-            special_tokens={},
-        )  # fmt: skip
-        known = {token: id for token, id in vocab.items() if token not in self._special_ids}
-        at_once = model.get("ignore_merges")  # whether a token in the text needs no merges
-        self._whole = {_spelled(t): id for t, id in known.items()} if at_once else {}
-        self._bytes = [b""] * max(vocab_size, 1 + max(*vocab.values(), *self._special_ids.values()))
-        for token, id in known.items():
-            self._bytes[id] = _spelled(token)
+        _check_byte_level(stored)
+        plain = {"truncation": None, "padding": None, "post_processor": None}
+        self._marked = _engine(stored | plain)  # special tokens in a text are found
+        learned = _without(stored["model"], self._special_ids)
+        self._typed = _engine(stored | plain | {"added_tokens": [], "model": learned})
+        if any(self._marked.token_to_id(t) != id for t, id in self._special_ids.items()):
+            raise ValueError("its added tokens have other ids than those that it says")
+        ids = (*learned["vocab"].values(), *self._special_ids.values())
+        self._bytes = [b""] * max(vocab_size, 1 + max(ids))
+        for token, id in learned["vocab"].items():
+            self._bytes[id] = bytes(_BYTE[character] for character in token)
         for token, id in self._special_ids.items():
             self._bytes[id] = token.encode()
-        self._piece = lru_cache(REMEMBERED)(self._encode_piece)
-
-    # As our BPE.
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, as many as the model's table has rows; some may stand for nothing."""
         return len(self._bytes)
 
+    n_vocab = vocab_size  # as tiktoken calls it
+
     @property
     def specials(self) -> tuple[str, ...]:
         """The names of all added tokens."""
         return tuple(self._special_ids)
+
+    @property
+    def special_tokens_set(self) -> set[str]:
+        """The names of all added tokens."""
+        return set(self._special_ids)
 
     def special(self, name: str) -> int:
         """The id of a special token.  Raises ValueError for a name that is none."""
@@ -73,21 +59,37 @@ class HubTokenizer:
             raise ValueError(f"{name!r} is no special token of this tokenizer")
         return self._special_ids[name]
 
+    def is_special_token(self, token: int) -> bool:
+        """Whether an id is an added token's."""
+        return token in self._special_ids.values()
+
     def encode(self, text: str, allowed_special=(), disallowed_special=()) -> list[int]:
-        """Ids of `text`; special tokens in it stay text, but for those allowed (or "all")."""
-        allowed = self.specials if allowed_special == "all" else tuple(allowed_special)
-        if not allowed:
-            return self.encode_ordinary(text)
-        longest_first = sorted(allowed, key=len, reverse=True)
-        parts = regex.split(f"({'|'.join(map(regex.escape, longest_first))})", text)
-        ids = []
-        for i, part in enumerate(parts):  # text and special tokens in turns
-            ids += [self.special(part)] if i % 2 else self.encode_ordinary(part)
-        return ids
+        """Ids of `text`; special tokens in it stay text unless `allowed_special` is "all"."""
+        if allowed_special and allowed_special != "all":
+            raise ValueError("a Hub tokenizer allows all special tokens in a text, or none")
+        engine = self._marked if allowed_special else self._typed
+        return engine.encode(_well_formed(text), add_special_tokens=False).ids
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """Ids of `text`: special tokens in it stay text."""
+        return self.encode(text)
+
+    def encode_ordinary_batch(self, texts: list[str], num_threads: int = 8) -> list[list[int]]:
+        """`encode_ordinary` of each text, by as many threads as the library likes."""
+        texts = [_well_formed(text) for text in texts]
+        return [made.ids for made in self._typed.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, ids: list[int]) -> str:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD.  Raises IndexError."""
-        return b"".join(self._bytes[i] for i in ids).decode("utf-8", "replace")
+        return b"".join(self.decode_tokens_bytes(ids)).decode("utf-8", "replace")
+
+    def decode_tokens_bytes(self, tokens: list[int]) -> list[bytes]:
+        """The bytes of each id.  Raises IndexError."""
+        return [self._bytes[i] for i in tokens]
+
+    def decode_single_token_bytes(self, token: int) -> bytes:
+        """The bytes that an id stands for.  Raises IndexError."""
+        return self._bytes[token]
 
     def to_tiktoken(self) -> "HubTokenizer":
         """Itself, which encodes as a tiktoken encoding does."""
@@ -97,60 +99,47 @@ class HubTokenizer:
         """All of it as plain JSON values, to travel inside a checkpoint."""
         return {"stored": self.stored, "settings": self.settings, "vocab_size": self.vocab_size}
 
-    # As tiktoken's encoding.
 
-    @property
-    def n_vocab(self) -> int:
-        """Number of ids."""
-        return self.vocab_size
-
-    @property
-    def special_tokens_set(self) -> set[str]:
-        """The names of all added tokens."""
-        return set(self._special_ids)
-
-    def encode_ordinary(self, text: str) -> list[int]:
-        """Ids of `text`: special tokens in it stay text."""
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # as tiktoken
-        pieces = [unicodedata.normalize("NFC", text) if self._nfc else text]
-        for pattern in self._splits:
-            pieces = [part for piece in pieces for part in _isolated(pattern, piece)]
-        return [i for piece in pieces for i in self._piece(piece)]
-
-    def encode_ordinary_batch(self, texts: list[str], num_threads: int = 8) -> list[list[int]]:
-        """`encode_ordinary` of each text."""
-        with ThreadPoolExecutor(num_threads) as pool:
-            return list(pool.map(self.encode_ordinary, texts))
-
-    def decode_batch(self, batch: list[list[int]]) -> list[str]:
-        """`decode` of each list of ids."""
-        return [self.decode(ids) for ids in batch]
-
-    def decode_single_token_bytes(self, token: int) -> bytes:
-        """The bytes that an id stands for.  Raises IndexError."""
-        return self._bytes[token]
-
-    def decode_tokens_bytes(self, tokens: list[int]) -> list[bytes]:
-        """The bytes of each id."""
-        return [self._bytes[i] for i in tokens]
-
-    def is_special_token(self, token: int) -> bool:
-        """Whether an id is an added token's."""
-        return token in self._special_set
-
-    @cached_property
-    def _special_set(self) -> frozenset[int]:
-        return frozenset(self._special_ids.values())
-
-    def _encode_piece(self, piece: str) -> tuple[int, ...]:
-        """The ids of one piece: by its merges, or at once where the file says so."""
-        raw = piece.encode().translate(None, self._lost)
-        if raw in self._whole:
-            return (self._whole[raw],)
-        return tuple(self._ids[i] for i in self._engine._encode_single_piece(raw)) if raw else ()
+def _engine(stored: dict):
+    """A `tokenizers.Tokenizer`.  LabError where that is not installed, ValueError if it cannot be
+    made."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise LabError(
+            "A tokenizer from the Hugging Face Hub is run by the package tokenizers, which is not "
+            "installed: run `%pip install tokenizers` in a cell, then this cell again."
+        ) from None
+    try:
+        return Tokenizer.from_str(json.dumps(stored))
+    except Exception as error:  # the library raises no narrower kind
+        raise ValueError(f"tokenizers refuses it ({error})") from None
 
 
-# --- What a tokenizer.json says -------------------------------------------------------------
+def _check_byte_level(stored: dict) -> None:
+    """ValueError for what is no byte-level BPE."""
+    model, steps = stored["model"], stored["pre_tokenizer"]
+    if model.get("type", "BPE") != "BPE":
+        raise ValueError(f"its model is a {model['type']}")
+    if steps.get("pretokenizers", [steps])[-1]["type"] != "ByteLevel":
+        raise ValueError("its last step is not the bytes'")
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(name):
+            raise ValueError(f"it has {name}")
+
+
+def _without(model: dict, names: dict[str, int]) -> dict:
+    """The BPE without those tokens and all merges that lead to or from one, always the same for
+    the same text: what is typed can become none of them."""
+    pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+    merges = [pair for pair in pairs if names.keys().isdisjoint((*pair, "".join(pair)))]
+    vocab = {token: id for token, id in model["vocab"].items() if token not in names}
+    return model | {"vocab": vocab, "merges": merges, "unk_token": None, "dropout": None}
+
+
+def _well_formed(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs, as tiktoken does."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def byte_characters() -> list[str]:
@@ -165,64 +154,3 @@ def byte_characters() -> list[str]:
 
 
 _BYTE = {character: byte for byte, character in enumerate(byte_characters())}
-
-
-def _spelled(token: str) -> bytes:
-    """The bytes of a token's characters.  KeyError for one that stands for no byte."""
-    return bytes(_BYTE[character] for character in token)
-
-
-def _learned(merges: list, vocab: dict[str, int]) -> dict[bytes, int]:
-    """Bytes -> id of all that merging can make: the single bytes, then by the order of merges."""
-    learned = {bytes([byte]): vocab[c] for c, byte in _BYTE.items() if c in vocab}
-    for merge in merges:
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        learned.setdefault(_spelled(left + right), vocab[left + right])
-    return learned
-
-
-def _check_plain(model: dict) -> None:
-    """ValueError for a model that is no byte-level BPE."""
-    if model.get("type", "BPE") != "BPE":
-        raise ValueError(f"its model is a {model['type']}")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
-        if model.get(name):
-            raise ValueError(f"it has {name}")
-
-
-def _is_nfc(normalizer: dict | None) -> bool:
-    """Whether text is brought into Unicode's form NFC first (Qwen); else it stays as it is."""
-    if normalizer not in (None, {"type": "NFC"}):
-        raise ValueError("its normalizer is another than NFC")
-    return normalizer is not None
-
-
-def _patterns(pre_tokenizer: dict) -> list[str]:
-    """The patterns that cut a text one after another, the last step being the bytes'."""
-    steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
-    if [step["type"] for step in steps].index("ByteLevel") != len(steps) - 1:
-        raise ValueError("its last step is not the bytes'")
-    return [pattern for step in steps if (pattern := _pattern(step))]
-
-
-def _pattern(step: dict) -> str | None:
-    """What one step cuts by: each match a piece, and what lies between two."""
-    match step:
-        case {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}:
-            return pattern
-        case {"type": "Split", "pattern": {"String": text}, "behavior": "Isolated"}:
-            return regex.escape(text)
-        case {"type": "Digits", "individual_digits": each}:
-            return r"\p{N}" if each else r"\p{N}+"
-        case {"type": "ByteLevel", "add_prefix_space": False}:
-            return GPT2_PATTERN if step.get("use_regex", True) else None
-    raise ValueError(f"it has a step {step['type']} that llmlab does not know")
-
-
-def _isolated(pattern: regex.Pattern, text: str) -> list[str]:
-    """The matches in a text and what lies between them, in order, none empty."""
-    parts, at = [], 0
-    for match in pattern.finditer(text):
-        parts += [text[at : match.start()], match[0]]
-        at = match.end()
-    return [part for part in (*parts, text[at:]) if part]

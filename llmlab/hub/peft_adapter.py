@@ -1,4 +1,4 @@
-"""LoRA adapters in the format of `peft`: adapter_config.json and adapter_model.safetensors.
+"""PEFT LoRA adapters, in and out: adapter_config.json and adapter_model.safetensors.
 
 https://huggingface.co/docs/peft/developer_guides/checkpoint.  There W + alpha / r * B @ A; here
 W + scale * up @ down (Hu et al. 2022, equation 3).
@@ -18,13 +18,17 @@ from llmlab.hub.config import PART_NAMES, hf_name
 PREFIX = "base_model.model."
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 Pairs = dict[str, tuple[Tensor, Tensor, float]]
-# What a LoRALinear does not compute, by its key and the value that means "not so".
+# What a LoRALinear computes, by key; and keys that say nothing on what is computed, or that the
+# tensors say themselves.  Any other key has to be empty: it changes the adapter or the base model.
 PLAIN = {
-    "peft_type": "LORA", "bias": "none", "use_dora": False, "lora_bias": False,
-    "fan_in_fan_out": False, "modules_to_save": None, "trainable_token_indices": None,
-    "target_parameters": None, "layer_replication": None, "alora_invocation_tokens": None,
-    "use_qalora": False, "use_bdlora": None, "velora_config": None, "kasa_config": None,
-    "monteclora_config": None,
+    "peft_type": ("LORA",), "bias": ("none",),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica"),
+}  # fmt: skip
+HARMLESS = {
+    "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
+    "inference_mode", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora",
+    "lora_dropout", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+    "eva_config", "loftq_config", "megatron_core", "qalora_group_size", "ensure_weight_tying",
 }  # fmt: skip
 
 
@@ -43,7 +47,7 @@ def write_adapter(path: str | Path, pairs: Pairs, base: str | Path | None = None
         ranks[theirs], alphas[theirs] = len(down), scale * len(down)
     first = next(iter(ranks))
     config = {
-        **PLAIN,
+        "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": None if base is None else str(base),
         "inference_mode": True,
@@ -82,10 +86,14 @@ def read_adapter(path: str | Path) -> Pairs:
 
 
 def _check_plain(config: dict) -> None:
-    """ValueError for an adapter that is not plain LoRA."""
-    for name, plain in PLAIN.items():
-        if (config.get(name) or plain) != plain:
-            raise ValueError(f"its {name} is {config[name]!r}, and llmlab knows {plain!r} alone")
+    """ValueError for an adapter that is not plain LoRA, such as DoRA, or such as PiSSA and OLoRA,
+    which change the base model, too."""
+    for name, known in PLAIN.items():
+        if config.get(name, known[0]) not in known:
+            raise ValueError(f"its {name} is {config[name]!r}")
+    for name in config.keys() - PLAIN.keys() - HARMLESS:
+        if config[name]:
+            raise ValueError(f"its {name} is {config[name]!r}")
 
 
 def _pairs(config: dict, tensors: dict[str, Tensor]) -> Iterator[tuple]:

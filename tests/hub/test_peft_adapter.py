@@ -117,12 +117,16 @@ def test_a_model_without_corrections_has_no_adapter(base, tmp_path):
         {"use_rslora": True},
         {"rank_pattern": {"k_proj": 2}, "alpha_pattern": {"layers.1.mlp.down_proj": 11}},
         {"layers_to_transform": [1]},
+        *({"init_lora_weights": name} for name in (True, "gaussian", "orthogonal", "mica")),
     ],
-    ids=lambda changes: ", ".join(changes) or "plain",
+    ids=lambda changes: ", ".join(f"{k}={v}" for k, v in changes.items()) or "plain",
 )
 @torch.no_grad()
 def test_an_adapter_of_peft_loads_onto_our_model(changes, base, tmp_path):
     tuned = theirs(base, **changes)
+    for name, p in tuned.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(p, std=0.1)
     tuned.save_pretrained(tmp_path)
     model = load_adapter(load_hf(base)[0], tmp_path)
     assert (tuned(IDS).logits - model(IDS)).abs().max() < 1e-4
@@ -136,12 +140,34 @@ def test_an_adapter_of_peft_loads_onto_our_model(changes, base, tmp_path):
         ({"use_dora": True}, "use_dora is True"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),
         ({"bias": "all"}, "bias is 'all'"),
+        *(
+            ({"init_lora_weights": name}, f"init_lora_weights is '{name}'")
+            for name in ("pissa", "pissa_niter_4", "olora")
+        ),
         ({"target_modules": ["q_proj", "embed_tokens"]}, "not every tensor of it is a lora_A"),
     ],
 )
 def test_more_than_plain_lora_is_refused(changes, message, base, tmp_path):
     theirs(base, **changes).save_pretrained(tmp_path)
     with pytest.raises(LabError, match=message):
+        load_adapter(load_hf(base)[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"init_lora_weights": "corda"}, {"init_lora_weights": "loftq"},
+        {"layer_replication": [[0, 2], [0, 2]]}, {"peft_type": "IA3"}, {"lora_bias": True},
+        {"use_something_new": True}, {"something_new_config": {"rate": 0}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_keys_that_change_the_base_or_that_nobody_knows_are_refused(changes, base, tmp_path):
+    save_adapter(corrected(base), tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    set_to = config | {"something_new": None, "use_something": False} | changes
+    (tmp_path / "adapter_config.json").write_text(json.dumps(set_to))
+    with pytest.raises(LabError, match=f"its {next(iter(changes))} is"):
         load_adapter(load_hf(base)[0], tmp_path)
 
 
@@ -174,7 +200,7 @@ def test_a_folder_that_is_missing_or_damaged_is_refused(base, tmp_path):
     weights.unlink()
     with pytest.raises(LabError, match="There is no adapter_model.safetensors"):
         read_adapter(tmp_path)
-    for config in ({"peft_type": "IA3"}, {}, []):
+    for config in ({}, []):
         (tmp_path / "adapter_config.json").write_text(json.dumps(config))
         with pytest.raises(LabError):
             read_adapter(tmp_path)
