@@ -15,9 +15,9 @@ from typing import NamedTuple
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from conftest import CHROMIUM, QUIET, Jupyter, serve  # noqa: E402
+from helpers.browser import CHROMIUM, QUIET, Jupyter, serve  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 

@@ -64,13 +64,17 @@ def picture(draw: Callable) -> Callable:
 
     @functools.wraps(draw)
     def drawn(*args, **named):
-        import matplotlib.pyplot as plt
-
-        figure = draw(*as_text(args), **as_text(named))
-        plt.close(figure)
-        return figure
+        return finish(draw(*as_text(args), **as_text(named)))
 
     return drawn
+
+
+def finish(figure):
+    """Close a figure, ready to be a cell's value, so that it is not shown twice."""
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+    return figure
 
 
 def svg(figure) -> str:

@@ -294,10 +294,11 @@ assert abs(first - math.log(size)) < 0.1
 from llmlab.core.optim import Optimizer
 from llmlab.corpus.corpus import load_corpus
 from llmlab.corpus.mixture import Mixture
+from llmlab.datasets import pretokenize
 
 corpus = load_corpus(lab.profile.sources)
 rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, lab.seed)
-rows = prepare.rows_of(lab, tokenizer, rows)  # in class as it is; at full size with web text
+rows = pretokenize.rows_of(lab, tokenizer, rows)  # at full size with web text
 batch = rows.batch(0, 8, 32).to(lab.device)  # (8, 33)
 optimizer = Optimizer(model.named_parameters())
 losses = []

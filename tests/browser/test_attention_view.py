@@ -25,8 +25,8 @@ def page(jupyter):
     return jupyter.show("attention.ipynb", ".ll-attention .ll-token", MAKE)
 
 
-def answer_ms(jupyter, page, text: str) -> float:
-    return jupyter.answer_ms(page, ".ll-attention", ".ll-tokens", text)
+def type_in(jupyter, page, text: str) -> None:
+    jupyter.type(page, ".ll-attention", ".ll-tokens", text)
 
 
 def words(page) -> list[str]:
@@ -50,14 +50,6 @@ def chosen(page) -> list[str]:
     """The names of the heads that look chosen."""
     pressed = page.locator(".ll-head[aria-pressed=true]")
     return [head.get_attribute("aria-label") for head in pressed.all()]
-
-
-def in_kernel(page, code: str) -> None:
-    page.evaluate(
-        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
-        ".requestExecute({code}); }",
-        code,
-    )
 
 
 def answered(page) -> None:
@@ -111,14 +103,14 @@ def test_a_row_of_the_matrix_is_a_token(page):
     assert page.locator(".ll-active .ll-word").inner_text() == "·list"
 
 
-def test_heads_by_mouse(page):
+def test_heads_by_mouse(jupyter, page):
     before = shares(page)
     page.get_by_label("layer 1, head 4").click()
     page.wait_for_function(
         "() => document.querySelector('.ll-large h5').innerText.startsWith('layer 1, head 4')"
     )
     assert chosen(page) == ["layer 1, head 4"] and shares(page) != before
-    in_kernel(page, "view.chosen = (0, 1)")
+    jupyter.execute(page, "view.chosen = (0, 1)")
     page.wait_for_function(
         "() => document.querySelector('.ll-large h5').innerText.startsWith('layer 0, head 1')"
     )
@@ -149,7 +141,7 @@ def test_heads_and_tokens_by_keys(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
-def test_typed_text_is_answered_in_time(jupyter, page, in_time_ms):
+def test_typed_text_is_answered(page):
     area = page.locator(".ll-attention textarea")
     area.press("Control+a")
     page.keyboard.type("Whisk two eggs.", delay=20)
@@ -159,54 +151,46 @@ def test_typed_text_is_answered_in_time(jupyter, page, in_time_ms):
     said = page.locator(".ll-small p").inner_text()
     assert said == "No token comes here a second time, so no head can be seen copying."
     assert page.locator(".ll-copies").count() == 0
-    taken = {}
-    for text in ("", TEXT, TEXT * 10):
-        # The best of eight: another program may have had the processor.
-        taken[len(text)] = min(answer_ms(jupyter, page, text + "a" * (i + 1)) for i in range(8))
-    print({size: f"{ms:.0f} ms" for size, ms in taken.items()})
-    assert max(taken.values()) < in_time_ms
 
 
 def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
     said = page.locator(".ll-note span").first
-    answer_ms(jupyter, page, TEXT * 10)
+    type_in(jupyter, page, TEXT * 10)
     assert said.inner_text() == "The first 64 of 201 tokens; the rest is left out."
     assert len(words(page)) == 64
     page.locator(".ll-token").nth(40).hover()
     named = page.locator(".ll-matrix text[visibility=visible]").all_text_contents()
     assert named == [words(page)[40]]  # no room for more
     for text in ("x" * 100_000, "今天" * 30_000):
-        ms = answer_ms(jupyter, page, text)
-        print(f"{len(text.encode())} bytes: {ms:.0f} ms")
-        assert ms < 1000
+        type_in(jupyter, page, text)
         assert said.inner_text().startswith("The first 64 of more than ")
     assert page.locator(".ll-attention").bounding_box()["height"] < 1100  # the row scrolls
-    answer_ms(jupyter, page, "")
+    type_in(jupyter, page, "")
     assert said.inner_text() == "The text is empty: there is only “<|end|>”. Type something."
     assert words(page) == ["<|end|>"] and shares(page) == ["100 %"]
 
 
 def test_hostile_text_stays_text(jupyter, page):
-    answer_ms(jupyter, page, HOSTILE)
+    type_in(jupyter, page, HOSTILE)
     page.wait_for_timeout(200)
     assert page.evaluate("window.hacked") is None
     assert page.locator(".ll-attention img, .ll-attention script").count() == 0
     assert "".join(words(page)).startswith("<|end|><script>window.hacked·=·1</script><img·src=x")
     assert "⟨U+0007⟩" in words(page)
-    answer_ms(jupyter, page, "a\ud800b")
+    type_in(jupyter, page, "a\ud800b")
     assert words(page) == ["<|end|>", "a", "[EF]", "[BF]", "[BD]", "b"]
-    answer_ms(jupyter, page, "<|end|>")
+    type_in(jupyter, page, "<|end|>")
     assert words(page).count("<|end|>") == 1  # what is typed stays plain text
-    answer_ms(jupyter, page, "مرحبا بالعالم")
+    type_in(jupyter, page, "مرحبا بالعالم")
     boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-token").all()[:12]]
     assert boxes == sorted(boxes)  # tokens stand in the order of their places
     assert page.evaluate("document.querySelector('.ll-attention').scrollWidth") <= 1000
 
 
-def test_a_busy_kernel_is_waited_for_in_words(page):
+def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     wait = page.locator(".ll-wait")
     assert wait.is_hidden()
-    in_kernel(page, "import time; time.sleep(2)")
+    jupyter.occupy(page, "import time; time.sleep(2)")
     page.get_by_label("layer 1, head 4").click()
     page.wait_for_selector(".ll-attention[aria-busy=true]")
     wait.wait_for(state="visible")
@@ -224,7 +208,7 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     assert jupyter.faults(page, ".ll-attention") == []
     name = theme.split()[-1].lower()
     page.locator(".ll-attention").screenshot(path=pictures / f"attention-view-{name}.png")
-    answer_ms(jupyter, page, TEXT * 10)
+    type_in(jupyter, page, TEXT * 10)
     page.locator(".ll-attention").screenshot(path=pictures / f"attention-view-long-{name}.png")
 
 

@@ -97,25 +97,6 @@ def test_arrows_walk_through_pages_of_documents(page):
     wait_for_text(page, "number 588.")
 
 
-def test_documents_come_within_100_ms(page, in_time_ms):
-    times = page.evaluate(
-        """async () => {
-          const next = document.querySelector('.ll-clean [aria-label="next document"]');
-          const text = () => document.querySelector('.ll-clean .ll-text').textContent;
-          const times = [];
-          for (let i = 0; i < 9; i++) {
-            const [before, start] = [text(), performance.now()];
-            next.click();
-            while (text() === before) await new Promise(resolve => setTimeout(resolve, 2));
-            times.push(performance.now() - start);
-          }
-          return times.sort((a, b) => a - b);
-        }"""
-    )
-    print(f"document after {times[4]:.0f} ms, {times[0]:.0f} to {times[-1]:.0f}")
-    assert times[4] < in_time_ms
-
-
 def test_a_twin_stands_beside_with_the_shared_runs_marked(page):
     view(page).get_by_role("button", name="near-duplicate").click()
     wait_for_text(page, "four large onions")
@@ -154,19 +135,12 @@ def test_a_mark_far_down_is_scrolled_into_view(jupyter):
     assert text["y"] <= mark["y"] <= text["y"] + text["height"]
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
-    page.wait_for_timeout(400)  # the new theme's colours fade in
-    name = theme.split()[-1].lower()
-    view(page).screenshot(path=pictures / f"cleaning-view-{name}-list.png")
+def test_dark_and_light(jupyter, page, pictures):
     view(page).get_by_role("button", name="near-duplicate").click()
     wait_for_text(page, "four large onions")
-    parts = ("h4", ".ll-step", ".ll-about", ".ll-row", ".ll-bar button", ".ll-reason", ".ll-text")
-    for part in (*parts, "mark", "figcaption", ".ll-quiet", "kbd"):
-        assert jupyter.contrast(page, f".ll-clean {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-clean") == []
-    view(page).screenshot(path=pictures / f"cleaning-view-{name}.png")
+    parts = ["h4", ".ll-step", ".ll-about", ".ll-row", ".ll-bar button", ".ll-reason", ".ll-text"]
+    parts += ["mark", "figcaption", ".ll-quiet", "kbd"]
+    jupyter.check_looks(page, ".ll-clean", parts, pictures / "cleaning-view")
 
 
 def test_the_saved_notebook_shows_the_funnel_without_a_kernel(jupyter, page, pictures, build):

@@ -70,11 +70,8 @@ def wait_for_neighbours(page, of: str) -> None:
     )
 
 
-def test_the_map_is_neither_mirrored_nor_upside_down(jupyter):
-    page = jupyter.open_notebook(jupyter.write_notebook("extremes.ipynb", MAKE, EXTREMES))
-    jupyter.run_all(page)
-    page.wait_for_selector(".jp-OutputArea-output .ll-map .ll-point")
-    told = page.locator(".jp-OutputArea-output pre").inner_text().strip().split(";")
+def test_the_map_is_neither_mirrored_nor_upside_down(jupyter, page):
+    told = jupyter.execute(page, EXTREMES).strip().split(";")
     low, high, left, right = [place(page, name) for name in told]
     assert low[1] - high[1] > 300 and right[0] - left[0] > 300
 
@@ -90,23 +87,6 @@ def test_a_click_shows_neighbours_and_lines(page):
     assert numbers == sorted(numbers, reverse=True) and 0 < float(numbers[0]) <= 1
     emap(page).locator("section .ll-name").first.click()
     wait_for_neighbours(page, near[0])
-
-
-def test_an_answer_comes_within_100_ms(page, in_time_ms):
-    seconds = page.evaluate(
-        """async () => {
-          const button = document.querySelector('[aria-label=analogy] button');
-          const inputs = document.querySelectorAll('[aria-label=analogy] input');
-          ['lemon', 'lime', 'basil'].forEach((word, i) => { inputs[i].value = word; });
-          const start = performance.now();
-          button.click();
-          while (!document.querySelector('.ll-map section[aria-label=answer] li'))
-            await new Promise(resolve => setTimeout(resolve, 2));
-          return performance.now() - start;
-        }"""
-    )
-    print(f"answer after {seconds:.0f} ms")
-    assert seconds < in_time_ms
 
 
 def test_hostile_words_stay_words(page):
@@ -213,17 +193,11 @@ def test_arithmetic_shows_ranks_given_words_and_failures(page):
     )
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
-    page.wait_for_timeout(400)  # the new theme's colours fade in
+def test_dark_and_light(jupyter, page, pictures):
     page.mouse.click(*on_screen(page, "lemon"))
     wait_for_neighbours(page, "lemon")
-    for part in ("h4", "button", "input", "output", ".ll-name", ".ll-about", ".ll-status"):
-        assert jupyter.contrast(page, f".ll-map {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-map") == []
-    page.wait_for_timeout(200)
-    emap(page).screenshot(path=pictures / f"embedding-map-{theme.split()[-1].lower()}.png")
+    parts = ["h4", "button", "input", "output", ".ll-name", ".ll-about", ".ll-status"]
+    jupyter.check_looks(page, ".ll-map", parts, pictures / "embedding-map")
 
 
 def test_the_saved_notebook_shows_the_map_without_a_kernel(jupyter, page, pictures, build):

@@ -1,6 +1,7 @@
 """`LossCurve` as a learner meets it."""
 
 import pytest
+from helpers.browser import THEMES
 
 MAKE = """
 from llmlab.widgets.loss_curve import LossCurve
@@ -9,11 +10,20 @@ curve.overlay("slow-cooked", range(1, 401), [6.0 * x**-0.17 for x in range(1, 40
 curve
 """
 TRAIN = """
-import time
 for step in range(1, 121):
     curve.add("live <b>run</b>", step, 7.0 * step**-0.18)
-    time.sleep(0.01)
 """
+ENDLESS = """
+import itertools, time
+try:
+    for step in itertools.count(1):
+        curve.add("endless", step, 1 / step)
+        time.sleep(0.05)
+except KeyboardInterrupt:
+    curve.flush()
+"""
+COUNT = """n => document.querySelectorAll('.ll-curve polyline')[2]
+  ?.getAttribute('points').split(' ').length >= n"""
 
 
 @pytest.fixture
@@ -40,21 +50,11 @@ def test_curves_are_drawn_live_and_stay_one_chart(page):
     assert "live <b>run</b> 2.957 at 120" in chart(page).locator(".ll-readout").inner_text()
 
 
-def test_points_arrive_while_the_cell_runs(jupyter):
-    slow = TRAIN.replace("0.01", "0.05")
-    page = jupyter.open_notebook(jupyter.write_notebook("slow.ipynb", MAKE, slow))
-    jupyter.run_all(page, wait=False)
-    polyline = ".ll-curve polyline:nth-of-type(2)"
-    page.wait_for_function(
-        "s => document.querySelector(s)?.getAttribute('points').split(' ').length > 5", arg=polyline
-    )
-    assert page.evaluate("window.__run") == "running"
-    assert len(heights(page, 1)) < 120
-    jupyter.wait(page)
-    page.wait_for_function(
-        "s => document.querySelector(s)?.getAttribute('points').split(' ').length == 120",
-        arg=polyline,
-    )
+def test_points_arrive_while_the_kernel_works(jupyter, page):
+    jupyter.occupy(page, ENDLESS)
+    page.wait_for_function(COUNT, arg=4)
+    page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    page.wait_for_function(COUNT, arg=int(jupyter.execute(page, "print(step)")))
 
 
 def test_hostile_words_stay_words(page):
@@ -94,15 +94,18 @@ def test_read_out_by_pointer_and_by_keyboard(page):
     assert "at 400" in readout.inner_text()
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
-    for part in ("h4", "button", ".ll-readout", "text"):
-        assert jupyter.contrast(page, f".ll-curve {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-curve") == []
-    page.wait_for_timeout(300)  # for the picture alone: the new theme's colours fade in
-    chart(page).locator("svg[tabindex]").hover(position={"x": 180, "y": 100})
-    page.screenshot(path=pictures / f"loss-curve-{theme.split()[-1].lower()}.png")
+def test_dark_and_light(jupyter, page, pictures):
+    more = "for i in range(3): curve.overlay(f'run {i}', [1, 200, 400], [9 - i, 6 - i, 5 - i])"
+    jupyter.execute(page, more)  # so that all five colours are there
+    page.locator(".ll-curve polyline").nth(4).wait_for(state="attached")
+    for theme in THEMES:
+        jupyter.set_theme(page, theme)
+        page.wait_for_timeout(400)
+        for number in range(5):
+            line = f".ll-curve polyline >> nth={number}"
+            assert jupyter.contrast(page, line, "stroke") >= 3, (theme, number)
+    parts = ("h4", "button", ".ll-readout", "text")
+    jupyter.check_looks(page, ".ll-curve", parts, pictures / "loss-curve")
 
 
 def test_the_saved_notebook_shows_the_final_picture_without_a_kernel(
@@ -111,5 +114,5 @@ def test_the_saved_notebook_shows_the_final_picture_without_a_kernel(
     reader = jupyter.reopen_saved(page, "loss.ipynb", build)
     image = reader.locator(".jp-OutputArea-output img")
     assert "live <b>run</b> 2.957 at 120" in image.get_attribute("alt")
-    assert image.evaluate("image => image.complete && image.naturalWidth") == 640
+    assert image.evaluate("image => image.complete && image.naturalWidth") > 600
     reader.screenshot(path=pictures / "loss-curve-saved.png")

@@ -14,23 +14,15 @@ stepper
 BPE = train_bpe(TEXT, 276, specials=())
 HOSTILE = "<script>window.hacked = 1</script> <img src=x onerror='hacked = 2'>\u202e\u200b\x07 🍜🍜"
 
-# Milliseconds from a click on a button until the new step is drawn.
-CLICK_MS = """async title => {
-  const start = performance.now();
-  document.querySelector(`.ll-merges button[title="${title}"]`).click();
-  await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-  return performance.now() - start;
-}"""
-
-
-def answer_ms(jupyter, page, text: str) -> float:
-    return jupyter.answer_ms(page, ".ll-merges", ".ll-words", text)
-
 
 @pytest.fixture
 def page(jupyter):
     """A notebook with one stepper, run."""
     return jupyter.show("merges.ipynb", ".ll-merges .ll-words .ll-symbol", MAKE)
+
+
+def type_in(jupyter, page, text: str) -> None:
+    jupyter.type(page, ".ll-merges", ".ll-words", text)
 
 
 def press(page, title: str) -> None:
@@ -87,7 +79,7 @@ def test_what_was_merged_and_what_will_be_are_marked(page):
 
 
 def test_ties_are_said_with_the_rule_that_breaks_them(jupyter, page):
-    answer_ms(jupyter, page, "ab cd ab cd ef ef gh gh")
+    type_in(jupyter, page, "ab cd ab cd ef ef gh gh")
     assert "counted 2 times, as are 6 more pairs" in says(page)
     assert "the one with the smaller ids" in says(page)
     rows = page.locator(".ll-merges tr").all_inner_texts()
@@ -162,26 +154,11 @@ def test_python_knows_the_step(jupyter, page):
     for _ in range(13):
         press(page, "step back")
     # The page sends its last step once the kernel has taken in those before.
-    said = [ask_python(page, "print(stepper.step, stepper.bpe.merges)") for _ in range(20)]
+    said = [jupyter.execute(page, "print(stepper.step, stepper.bpe.merges)") for _ in range(20)]
     assert said[-1] == f"7 {BPE.merges[:7]}\n"
 
 
-def ask_python(page, code: str) -> str:
-    """What the kernel prints."""
-    return page.evaluate(
-        """async code => {
-          const {sessionContext} = jupyterapp.shell.currentWidget.context;
-          const future = sessionContext.session.kernel.requestExecute({code});
-          let said = '';
-          future.onIOPub = message => { said += message.content.text ?? ''; };
-          await future.done;
-          return said;
-        }""",
-        code,
-    )
-
-
-def test_clicks_and_typed_text_are_answered_in_time(jupyter, page, in_time_ms):
+def test_typed_text_is_answered(page):
     area = page.locator(".ll-merges textarea")
     area.press("Control+a")
     page.keyboard.type("aba", delay=20)
@@ -190,21 +167,11 @@ def test_clicks_and_typed_text_are_answered_in_time(jupyter, page, in_time_ms):
     press(page, "last step")
     assert words(page) == [["aba"]]
     assert "No neighbours are left: every word is one token." in says(page)
-    click = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
-    lesson = "".join(f" stir the soup number {i}, then the salad" for i in range(80))
-    typed = min(answer_ms(jupyter, page, lesson + "a" * (i + 1)) for i in range(8))
-    answer_ms(jupyter, page, lesson)
-    deep = min(page.evaluate(CLICK_MS, t) for t in ("step back", "step forward") * 4)
-    print(f"click {click:.0f} and {deep:.0f} ms")
-    print(f"{len(lesson)} bytes: {typed:.0f} ms")
-    assert max(click, deep, typed) < in_time_ms
 
 
 def test_hostile_text_stays_text(jupyter, page):
     for text in (HOSTILE, "x" * 100_000, "", "a\ud800b"):
-        ms = answer_ms(jupyter, page, text)
-        print(f"{len(text)} characters: {ms:.0f} ms")
-        assert ms < 1000
+        type_in(jupyter, page, text)
         press(page, "last step")
         press(page, "first step")
         assert page.locator(".ll-merges").bounding_box()["height"] < 900
@@ -220,12 +187,8 @@ def test_hostile_text_stays_text(jupyter, page):
     assert page.locator(".ll-merges img, .ll-merges script").count() == 0
 
 
-def test_steps_need_no_kernel_and_a_text_waits_for_it(page):
-    page.evaluate(
-        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
-        ".requestExecute({code}); }",
-        "import time; time.sleep(3)",
-    )
+def test_steps_need_no_kernel_and_a_text_waits_for_it(jupyter, page):
+    jupyter.occupy(page, "import time; time.sleep(3)")
     press(page, "last step")
     assert words(page) == at_step(20)
     assert page.locator(".ll-wait").is_hidden()
@@ -236,21 +199,12 @@ def test_steps_need_no_kernel_and_a_text_waits_for_it(page):
     assert count(page) == "2 of 2 merges"
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
+def test_dark_and_light(jupyter, page, pictures):
     for _ in range(3):
         press(page, "step forward")
-    page.wait_for_timeout(300)  # the new theme's colours fade in
     parts = ["button", ".ll-says", "h5", ".ll-best td", ".ll-new", ".ll-long", ".ll-times"]
-    for part in [*parts, ".ll-words .ll-symbol", ".ll-count", "th", "textarea"]:
-        assert jupyter.contrast(page, f".ll-merges {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-merges") == []
-    page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}.png")
-    answer_ms(jupyter, page, "Stir the soup. Taste the soup. The stirred soup is the best 🍜. " * 3)
-    press(page, "last step")
-    page.wait_for_timeout(100)
-    page.screenshot(path=pictures / f"merge-stepper-{theme.split()[-1].lower()}-end.png")
+    parts += [".ll-words .ll-symbol", ".ll-count", "th", "textarea"]
+    jupyter.check_looks(page, ".ll-merges", parts, pictures / "merge-stepper")
 
 
 def test_the_saved_notebook_shows_the_final_state_without_a_kernel(jupyter, page, pictures, build):

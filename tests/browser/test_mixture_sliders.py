@@ -72,28 +72,6 @@ def test_a_slider_by_keyboard_moves_all_lines(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
-def test_a_line_follows_within_100_ms(page, in_time_ms):
-    handle(page, 0).focus()
-    page.evaluate(
-        """() => {
-          const lines = document.querySelectorAll('.widget-gridbox .widget-html');
-          const before = lines[4].textContent;
-          addEventListener('keydown', () => {
-            const start = performance.now();
-            const look = () => {
-              if (lines[4].textContent !== before) window.took = performance.now() - start;
-              else setTimeout(look, 2);
-            };
-            look();
-          }, { once: true, capture: true });
-        }"""
-    )
-    page.keyboard.press("Home")
-    page.wait_for_function("() => window.took")
-    print(f"line after {page.evaluate('window.took'):.0f} ms")
-    assert page.evaluate("window.took") < in_time_ms
-
-
 def test_llama_as_a_preset(page):
     box(page).locator("select").select_option("LLaMA (Touvron et al. 2023)")
     wait_for_line(page, 0, "67.0%")
@@ -122,20 +100,10 @@ def test_a_hostile_sample_stays_words(page):
     assert inside["x"] + inside["width"] <= outside["x"] + outside["width"]
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
+def test_dark_and_light(jupyter, page, pictures):
     box(page).get_by_role("button", name="sample").nth(1).click()
-    page.wait_for_timeout(600)  # the new theme's colours fade in
-    for part in (".widget-html-content", ".widget-label"):
-        assert jupyter.contrast(page, f".widget-gridbox {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-mixture") == []
-    name = theme.split()[-1].lower()
-    box(page).screenshot(path=pictures / f"mixture-sliders-{name}.png")
-    box(page).locator("select").select_option("LLaMA (Touvron et al. 2023)")
-    wait_for_line(page, 0, "67.0%")
-    page.wait_for_timeout(300)
-    box(page).screenshot(path=pictures / f"mixture-sliders-{name}-llama.png")
+    parts = (".widget-gridbox .widget-html-content", ".widget-gridbox .widget-label")
+    jupyter.check_looks(page, ".ll-mixture", parts, pictures / "mixture-sliders")
 
 
 def test_the_saved_notebook_shows_the_table_without_a_kernel(jupyter, page, pictures, build):

@@ -17,26 +17,6 @@ view = NextToken(model, tokenizer, {TEXT!r})
 view
 """
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
-# Does something at once; milliseconds until the tokens or the bars are drawn anew.
-ACT_MS = """async act => {
-  const root = document.querySelector('.ll-next');
-  const drawn = new Promise((done, fail) => {
-    setTimeout(() => fail(new Error('no answer in 20 s')), 20_000);
-    new MutationObserver((_, watch) => {
-      watch.disconnect();
-      requestAnimationFrame(() => setTimeout(done));
-    }).observe(root.querySelector('.ll-tokens'), {childList: true});
-  });
-  const start = performance.now();
-  if (act === 'draw') root.querySelector('.ll-draw').click();
-  else {
-    const slider = root.querySelector('[aria-label=temperature]');
-    slider.value = act;
-    slider.dispatchEvent(new Event('input'));
-  }
-  await drawn;
-  return performance.now() - start;
-}"""
 
 
 @pytest.fixture
@@ -57,6 +37,10 @@ def slide(page, name: str, value: float) -> None:
 def press(page, name: str) -> None:
     page.get_by_role("button", name=name).click()
     answered(page)
+
+
+def type_in(jupyter, page, text: str) -> None:
+    jupyter.type(page, ".ll-next", ".ll-tokens", text)
 
 
 def rows(page):
@@ -154,7 +138,7 @@ def test_a_token_that_is_left_out_may_still_be_clicked(page):
     assert tokens(page, ".ll-added") == [seventh]
 
 
-def test_draws_go_on_by_lot(page):
+def test_tokens_are_drawn_at_random_and_the_page_stands_still(page):
     slide(page, "top-k", 3)
     stands = [page.locator(name).first for name in (".ll-draw", "button.ll-row")]
     places = [it.evaluate("it => it.offsetTop") for it in stands]
@@ -172,19 +156,14 @@ def test_draws_go_on_by_lot(page):
         "() => document.querySelector('.ll-note').innerText.includes('25 of them added')"
     )
     answered(page)
-    # What jumps away under the pointer gets no click.
-    assert [it.evaluate("it => it.offsetTop") for it in stands] == places
+    # What jumps away under the pointer gets no click; a line is 20 pixels, rounding may take one.
+    assert [it.evaluate("it => it.offsetTop") for it in stands] == pytest.approx(places, abs=2)
     assert text(page).startswith(TEXT) and len(tokens(page)) == 24
     assert "… 12 before" in page.locator(".ll-tokens").inner_text()
 
 
-def test_what_is_typed_while_the_kernel_draws_is_kept(page):
-    in_kernel = "import time; time.sleep(1.5)"
-    page.evaluate(
-        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
-        ".requestExecute({code}); }",
-        in_kernel,
-    )
+def test_what_is_typed_while_the_kernel_draws_is_kept(jupyter, page):
+    jupyter.occupy(page, "import time; time.sleep(1.5)")
     wait = page.locator(".ll-wait")
     assert wait.is_hidden()
     page.get_by_role("button", name="draw a token").click()
@@ -226,35 +205,18 @@ def test_keyboard(page):
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
-def test_answers_come_in_time(jupyter, page, in_time_ms):
+def test_typed_text_is_read(page):
     page.locator(".ll-next textarea").press("Control+a")
     page.keyboard.type("Whisk two eggs", delay=20)
     answered(page)
-    assert (
-        "".join(tokens(page)) == "<|end|>Whisk·two·eggs" == f"<|end|>{text(page)}".replace(" ", "·")
-    )
-    # The best of eight: another program may have had the processor.
-    ms = {
-        act: min(page.evaluate(ACT_MS, act if act == "draw" else str(0.5 + i / 10))
-                 for i in range(8))
-        for act in ("draw", "slide")
-    }  # fmt: skip
-    for size in (10, 500):
-        words = TEXT * (size // 10)
-        ms[f"typed, {size} tokens"] = min(
-            jupyter.answer_ms(page, ".ll-next", ".ll-tokens", words + "a" * (i + 1))
-            for i in range(8)
-        )
-    print({act: f"{value:.0f} ms" for act, value in ms.items()})
-    assert max(ms.values()) < in_time_ms
+    assert text(page) == "Whisk two eggs"
+    assert "".join(tokens(page)) == "<|end|>Whisk·two·eggs"
 
 
 def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
     said = page.locator(".ll-note span").first
     for words in ("butter " * 3000, "x" * 100_000):
-        ms = jupyter.answer_ms(page, ".ll-next", ".ll-tokens", words)
-        print(f"{len(words)} characters: {ms:.0f} ms")
-        assert ms < 1000
+        type_in(jupyter, page, words)
         answered(page)
         told = said.inner_text()
         assert re.fullmatch(
@@ -263,29 +225,27 @@ def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
         assert len(tokens(page)) == 24 and len(text(page)) == 8192
     press(page, "draw a token")
     page.wait_for_selector(".ll-added")
-    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "")
+    type_in(jupyter, page, "")
     assert said.inner_text() == "The model reads 1 token, the one that stands before all text."
     assert tokens(page) == ["<|end|>"] and len(names(page)) == 12
 
 
 def test_hostile_text_stays_text(jupyter, page):
-    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", HOSTILE)
+    type_in(jupyter, page, HOSTILE)
     page.wait_for_timeout(200)
     assert page.evaluate("window.hacked") is None
     assert page.locator(".ll-next img, .ll-next script").count() == 0
     assert "⟨U+0007⟩" in tokens(page) and text(page) == HOSTILE
-    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "a\ud800b")
+    type_in(jupyter, page, "a\ud800b")
     assert tokens(page) == ["<|end|>", "a", "[EF]", "[BF]", "[BD]", "b"]
-    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "<|end|>")
+    type_in(jupyter, page, "<|end|>")
     assert tokens(page).count("<|end|>") == 1  # what is typed stays plain text
-    jupyter.answer_ms(page, ".ll-next", ".ll-tokens", "مرحبا")
+    type_in(jupyter, page, "مرحبا")
     boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-tokens .ll-token").all()]
     assert boxes == sorted(boxes)  # tokens stand in the order of their places
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
+def test_dark_and_light(jupyter, page, pictures):
     for number in (1, 2):
         press(page, "draw a token")
         page.wait_for_function(
@@ -293,13 +253,9 @@ def test_dark_and_light(jupyter, page, pictures, theme):
         )
     slide(page, "top-k", 8)
     slide(page, "top-p", 0.6)
-    page.wait_for_timeout(300)  # the new theme's colours fade in
     parts = [".ll-summary", ".ll-tokens .ll-token", ".ll-added", ".ll-note", "output", ".ll-draw"]
-    for part in [*parts, ".ll-heads", ".ll-out", ".ll-out .ll-token", ".ll-out .ll-why"]:
-        assert jupyter.contrast(page, f".ll-next {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-next") == []
-    name = theme.split()[-1].lower()
-    page.locator(".ll-next").screenshot(path=pictures / f"next-token-{name}.png")
+    parts += [".ll-heads", ".ll-out", ".ll-out .ll-token", ".ll-out .ll-why"]
+    jupyter.check_looks(page, ".ll-next", parts, pictures / "next-token")
 
 
 def test_the_saved_notebook_shows_the_bars_without_a_kernel(jupyter, page, pictures, build):

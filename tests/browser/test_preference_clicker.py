@@ -122,41 +122,23 @@ def test_hostile_words_stay_words(page):
     assert card(page, 0).bounding_box()["width"] == pytest.approx(inside["width"], abs=2)
 
 
-def test_the_next_pair_is_there_at_once(page, in_time_ms):
-    times = []
-    for side in (0, 1):
-        times.append(
-            page.evaluate(
-                """async side => {
-          const root = document.querySelector('.jp-OutputArea-output .ll-prefer');
-          const start = performance.now();
-          const drawn = new Promise(done => new MutationObserver(() => done())
-            .observe(root.querySelector('.ll-request'), {childList: true}));
-          root.querySelectorAll('.ll-card')[side].click();
-          await drawn;
-          return performance.now() - start; }""",
-                side,
-            )
-        )
-    print("milliseconds:", [round(t) for t in times])
-    assert min(times) < in_time_ms
-
-
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
+def test_dark_and_light(jupyter, page, pictures):
     card(page, 1).click()
     at_pair(page, "2 of 3")
     page.locator(f"{ROOT} .ll-bar button").last.click()
     at_pair(page, "1 of 3")
     card(page, 0).focus()
     page.keyboard.press("Tab")
-    page.wait_for_timeout(600)  # the new theme's colours fade in
-    for part in (".ll-request", ".ll-title", ".ll-food", ".ll-side", "kbd", ".ll-bar button",
-                 ".ll-said"):  # fmt: skip
-        assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
-    assert jupyter.faults(page, ROOT) == []
-    page.locator(ROOT).screenshot(path=pictures / f"clicker-{theme.split()[-1].lower()}.png")
+    parts = (
+        ".ll-request",
+        ".ll-title",
+        ".ll-food",
+        ".ll-side",
+        "kbd",
+        ".ll-bar button",
+        ".ll-said",
+    )
+    jupyter.check_looks(page, ".ll-prefer", parts, pictures / "clicker")
 
 
 def test_the_saved_notebook_shows_a_pair(jupyter, page, pictures, build):

@@ -68,36 +68,20 @@ def test_it_opens_on_the_last_step(page):
     assert earned[0] == "reward 1.5: asked 1, once 0.5" and len(earned) == 4
 
 
-def test_the_slider_by_keys_goes_back_in_time(page):
+def test_the_slider_by_keys_goes_back_in_time(jupyter, page):
     slider = page.get_by_label("step", exact=True)
     slider.focus()
     page.keyboard.press("ArrowLeft")
     assert said(page).startswith("step 20,") and slider.get_attribute("aria-valuetext") == "step 20"
     page.keyboard.press("Home")
     assert said(page) == "step 1, mean reward of these 4: 1.19"
-    kernel = "code => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
-    page.evaluate(
-        f"{kernel}.requestExecute({{code}}).done", "assert view.step == 1; view.step = 40"
-    )
+    # The page sends its last step once the kernel has taken in those before.
+    assert "1\n" in [jupyter.execute(page, "print(view.step)") for _ in range(20)]
+    jupyter.execute(page, "view.step = 40")
     page.wait_for_function(f"() => document.querySelector('{ROOT} .ll-step')"
                            ".innerText.startsWith('step 40')")  # fmt: skip
     assert slider.input_value() == "2"
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
-
-
-def test_a_step_is_drawn_in_time(page, in_time_ms):
-    taken = page.evaluate("""root => {
-      const slider = document.querySelector(`${root} input[type=range]`);
-      return ['0', '1', '2'].map(value => {
-        const start = performance.now();
-        slider.value = value;
-        slider.dispatchEvent(new Event('input'));
-        document.querySelector(`${root} .ll-list`).getBoundingClientRect();
-        return performance.now() - start;
-      });
-    }""", ROOT)  # fmt: skip
-    print(taken)
-    assert min(taken) < in_time_ms
 
 
 def test_colours_by_advantage_and_by_kl(page):
@@ -142,16 +126,10 @@ def test_hostile_text_stays_text(page):
     assert page.evaluate(f"document.querySelector('{ROOT}').scrollWidth") <= 1000
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
-    page.wait_for_timeout(300)  # the new theme's colours fade in
+def test_dark_and_light(jupyter, page, pictures):
     page.locator(f"{ROOT} .ll-token").nth(1).click()
-    for part in (".ll-token", ".ll-earned", ".ll-request", ".ll-legend", ".ll-details", "h5"):
-        assert jupyter.contrast(page, f"{ROOT} {part}") >= 4.5, part
-    assert jupyter.faults(page, ROOT) == []
-    name = theme.split()[-1].lower()
-    page.locator(ROOT).screenshot(path=pictures / f"rollout-view-{name}.png")
+    parts = (".ll-token", ".ll-earned", ".ll-request", ".ll-legend", ".ll-details", "h5")
+    jupyter.check_looks(page, ".ll-rollouts", parts, pictures / "rollout-view")
 
 
 def test_the_saved_notebook_shows_answers_without_a_kernel(jupyter, page, pictures, build):

@@ -1,7 +1,5 @@
 """A key pressed in a widget is the widget's: no shortcut of Jupyter's runs."""
 
-import pytest
-
 MADE = {
     "cleaning_view": """
 from llmlab.widgets.cleaning_view import CleaningView, Document, Filter
@@ -54,22 +52,25 @@ TokenView("Melt the butter.", {"gpt2": get_encoding("gpt2")})
 }
 
 
-@pytest.mark.parametrize("name", MADE)
-def test_keys_on_buttons_and_sliders_reach_no_shortcut(jupyter, name):
-    page = jupyter.open_notebook(jupyter.write_notebook(f"keys_{name}.ipynb", MADE[name]))
+def test_keys_on_buttons_and_sliders_reach_no_shortcut(jupyter):
+    page = jupyter.open_notebook(jupyter.write_notebook("keys.ipynb", *MADE.values()))
     page.set_default_timeout(60_000)
     jupyter.run_all(page)
     assert jupyter.errors(page) == []
-    root = page.locator(".jp-OutputArea-output [data-lm-suppress-shortcuts]").first
-    root.wait_for()
-    controls = root.locator(
-        "button:enabled, input[type=range], input[type=checkbox], [tabindex='0']"
-    )
-    assert controls.count() > 0
-    for number in range(min(4, controls.count())):
-        controls.nth(number).focus()
-        for key in ("a", "b", "x"):  # a cell above, a cell below, cut the cell
-            page.keyboard.press(key)
-    page.wait_for_timeout(300)
-    assert page.locator(".jp-Notebook .jp-Cell").count() == 1
-    assert root.is_visible()
+    for cell, name in enumerate(MADE):
+        page.evaluate("i => jupyterapp.shell.currentWidget.content.scrollToItem(i, 'start')", cell)
+        shown = page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{cell}']")
+        root = shown.locator(".jp-OutputArea-output [data-lm-suppress-shortcuts]").first
+        root.wait_for()
+        controls = root.locator(
+            "button:enabled, input[type=range], input[type=checkbox], [tabindex='0']"
+        )
+        assert controls.count() > 0, name
+        for number in range(min(4, controls.count())):
+            controls.nth(number).focus()
+            for key in ("a", "b", "x"):  # a cell above, a cell below, cut the cell
+                page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        count = "jupyterapp.shell.currentWidget.content.widgets.length"
+        assert page.evaluate(count) == len(MADE), name
+        assert root.is_visible()

@@ -19,10 +19,6 @@ view
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
 
 
-def answer_ms(jupyter, page, text: str) -> float:
-    return jupyter.answer_ms(page, ".ll-tokens", ".ll-columns", text)
-
-
 @pytest.fixture
 def page(jupyter):
     """A notebook with one view, run."""
@@ -133,27 +129,18 @@ def test_special_tokens_only_by_the_toggle(page):
     assert "50256" not in marks(page, "id")
 
 
-def test_typed_text_is_answered_in_time(jupyter, page, in_time_ms):
+def test_typed_text_is_answered(page):
     area = page.locator(".ll-tokens textarea")
     area.press("Control+a")
     page.keyboard.type("Whisk two eggs.", delay=20)
     page.wait_for_selector(".ll-tokens[aria-busy=false]")
     assert area.input_value() == "Whisk two eggs."
     assert marks(page, "id") == [str(i) for i in get_encoding("gpt2").encode("Whisk two eggs.")]
-    taken = {}
-    for text in ("", LESSON, LESSON * 10):
-        # The best of eight: another program may have had the processor.
-        taken[len(text)] = min(answer_ms(jupyter, page, text + "a" * (i + 1)) for i in range(8))
-    print({size: f"{ms:.0f} ms" for size, ms in taken.items()})
-    assert max(taken.values()) < in_time_ms
-    assert "3,968 bytes" in page.locator(".ll-size").inner_text()
 
 
 def test_a_long_text_is_cut_and_the_page_says_so(jupyter, page):
     for text in (LESSON * 200, "x" * 100_000, "今天" * 30_000):
-        ms = answer_ms(jupyter, page, text)
-        print(f"{len(text.encode())} bytes: {ms:.0f} ms")
-        assert ms < 1000
+        jupyter.type(page, ".ll-tokens", ".ll-columns", text)
         said = page.locator(".ll-size").inner_text()
         assert said.startswith("the first 16,38") and said.endswith(f"{len(text.encode()):,} bytes")
         assert len(marks(page, "id")) == len(marks(page, "text", 1)) == 300
@@ -177,7 +164,7 @@ def test_hostile_text_stays_text(jupyter, page):
     assert page.locator(".ll-tokens img, .ll-tokens script, .ll-tokens b b").count() == 0
     assert bytes.fromhex("".join(marks(page, "bytes"))) == HOSTILE.encode()
     assert "⟨U+0007⟩" in marks(page, "text")
-    answer_ms(jupyter, page, "a\ud800b")
+    jupyter.type(page, ".ll-tokens", ".ll-columns", "a\ud800b")
     assert bytes.fromhex("".join(marks(page, "bytes"))).decode() == "a\ufffdb"
     type_in(page, "مرحبا بالعالم")
     boxes = [t.bounding_box()["x"] for t in row(page, "text").locator(".ll-token").all()]
@@ -194,11 +181,7 @@ def test_hostile_text_stays_text(jupyter, page):
 def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     wait = page.locator(".ll-wait")
     assert wait.is_hidden()
-    page.evaluate(
-        "code => { jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
-        ".requestExecute({code}); }",
-        "import time; time.sleep(2)",
-    )
+    jupyter.occupy(page, "import time; time.sleep(2)")
     page.locator(".ll-tokens textarea").fill("Later.")
     page.wait_for_selector(".ll-tokens[aria-busy=true]")
     wait.wait_for(state="visible")
@@ -206,20 +189,15 @@ def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     assert marks(page, "text") == ["Later", "."] and wait.is_hidden()
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_dark_and_light(jupyter, page, pictures, theme):
-    jupyter.set_theme(page, theme)
+def test_dark_and_light(jupyter, page, pictures):
     page.get_by_label("special tokens").click()
     page.wait_for_selector(".ll-special")
     page.locator(".ll-column .ll-row").last.scroll_into_view_if_needed()
     row(page, "text").locator(".ll-token").nth(3).hover()
-    page.wait_for_timeout(300)  # the new theme's colours fade in
-    parts = [".ll-details", ".ll-label", ".ll-counts", "textarea", ".ll-size"]
-    for part in parts + [f".ll-token:nth-child({i})" for i in range(1, 6)] + [".ll-active"]:
-        assert jupyter.contrast(page, f".ll-tokens {part}") >= 4.5, part
-    assert jupyter.faults(page, ".ll-tokens") == []
     assert page.locator(".ll-active").count() == 3
-    page.screenshot(path=pictures / f"token-view-{theme.split()[-1].lower()}.png")
+    parts = [".ll-details", ".ll-label", ".ll-counts", "textarea", ".ll-size", ".ll-active"]
+    parts += [f".ll-token:nth-child({i})" for i in range(1, 6)]
+    jupyter.check_looks(page, ".ll-tokens", parts, pictures / "token-view")
 
 
 def test_the_saved_notebook_shows_the_spans_without_a_kernel(jupyter, page, pictures, build):

@@ -17,7 +17,6 @@ from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
 from llmlab.hub import load_hf, save_hf
 from llmlab.hub.config import slowed
-from llmlab.chat import Chat
 from llmlab.hub.tokenizer_json import CHAT_TEMPLATE
 from llmlab.stages.lora import add_lora, save_adapter
 from llmlab.training import loop

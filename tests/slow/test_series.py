@@ -4,28 +4,17 @@ All in the toy profile.  Each widget is used by mouse and by keyboard; pictures 
 dark, wide and narrow, go to the folder that LLMLAB_PICTURES names.
 """
 
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from helpers import browser
 
+fixtures = browser.chromium, browser.window, browser.jupyter, browser.pictures
+chromium, window, jupyter, pictures = fixtures
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-
-
-def browser_tests():
-    """What the tests of single widgets have, too: the server, the browser, `Jupyter`."""
-    path = ROOT / "tests" / "browser" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("browser_conftest", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-browser = browser_tests()
-chromium, jupyter, pictures = browser.chromium, browser.jupyter, browser.pictures
 
 
 class Use(NamedTuple):
@@ -63,7 +52,6 @@ SHOWN = {
     "07_rl": ["ll-curve", "ll-rollouts", "ll-curve", "ll-rollouts", "ll-curve"],
     "08_report": ["ll-chat"],
 }
-THEMES = ("JupyterLab Light", "JupyterLab Dark")
 WIDTHS, HEIGHT = (1280, 800), 1100
 LIMIT = 900  # seconds for a notebook, on a machine that is busy with other things too
 TABS = 30  # at most, until the part of a widget that is meant has the focus
@@ -96,17 +84,6 @@ SHUT_DOWN = """() => jupyterapp.shell.currentWidget.context.sessionContext.shutd
 RESTART = """() => {
   window.__run = 'running';
   jupyterapp.commands.execute('notebook:restart-run-all').then(() => { window.__run = 'done'; });
-}"""
-# What a piece of code prints in the kernel, past the notebook.
-SAY = """async code => {
-  const kernel = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
-  const future = kernel.requestExecute({code, store_history: false});
-  let said = '';
-  future.onIOPub = ({header, content}) => {
-    if (header.msg_type === 'stream') said += content.text;
-  };
-  await future.done;
-  return said;
 }"""
 MEMORY = "import gc, psutil; gc.collect(); print(psutil.Process().memory_info().rss)"
 COUNT = "() => jupyterapp.shell.currentWidget.content.widgets.length"
@@ -201,7 +178,7 @@ def test_a_notebook_as_a_student_sees_it(jupyter, chosen, pictures, name):
     assert shown == SHOWN[name]
     assert page.evaluate(COUNT) == cells  # no shortcut of Jupyter's ran
     faults = []
-    for theme in THEMES:
+    for theme in browser.THEMES:
         jupyter.set_theme(page, theme)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": HEIGHT})
@@ -247,14 +224,14 @@ def restart_and_run_all(jupyter, page) -> None:
     went_well(jupyter, page)
 
 
-def memory_mb(page) -> dict[str, float]:
+def memory_mb(jupyter, page) -> dict[str, float]:
     """What the kernel holds, and what the page's scripts hold."""
     tools = page.context.new_cdp_session(page)
     tools.send("Performance.enable")
     tools.send("HeapProfiler.collectGarbage")
     metrics = tools.send("Performance.getMetrics")["metrics"]
     heap = next(m["value"] for m in metrics if m["name"] == "JSHeapUsedSize")
-    return {"kernel": int(page.evaluate(SAY, MEMORY)) / 1e6, "page": heap / 1e6}
+    return {"kernel": int(jupyter.execute(page, MEMORY)) / 1e6, "page": heap / 1e6}
 
 
 @pytest.mark.parametrize("name", ["03_embedding", "05_sft"])
@@ -264,7 +241,7 @@ def test_memory_stays_from_run_to_run(jupyter, chosen, name):
     held = []
     for run in runs:
         run(jupyter, page)
-        held.append(memory_mb(page))
+        held.append(memory_mb(jupyter, page))
         print(f"{name}, {run.__name__}: {held[-1]}")
     for later in held[1:]:
         assert all(later[part] <= 1.5 * held[0][part] for part in later), held

@@ -182,15 +182,6 @@ def test_what_cannot_be_asked_gets_a_sentence(panel, request_, said):
     assert panel._now == before and panel._past == []
 
 
-@pytest.mark.parametrize(
-    "request_", ["\ud83d leeks", "a\udc00b", "<script>alert(1)</script>", "今天" * 30, "\x00\u202e"]
-)
-def test_hostile_requests_are_only_words(panel, request_):
-    panel.ask(request_)
-    json.dumps(panel.get_state(), ensure_ascii=False).encode()
-    assert "<script" not in panel._repr_mimebundle_()[0]["text/html"]
-
-
 def test_the_request_that_fills_the_room_is_answered(panel):
     request = ("leek " * 440).strip()
     longest = max(len(m.chat.prompt(request)) for m in panel._members)

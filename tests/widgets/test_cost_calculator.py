@@ -3,13 +3,12 @@
 import base64
 import math
 import re
-import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 from llmlab.stages import costs
-from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, one_line, power, size, table
+from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, power, size, table
 
 LAPTOP = costs.GPU("this machine", 4e11, 16e9, 0.0)
 OURS = costs.Model("our base", 1.5e6, "", tokens=3e7)
@@ -108,13 +107,6 @@ def test_each_published_model_fits_the_sliders(calculator, name):
     assert calculator.model.value == name
 
 
-def test_it_answers_at_once(calculator):
-    start = time.perf_counter()
-    for i in range(20):
-        calculator.parameters.value = 1e6 * (i + 1)
-    assert (time.perf_counter() - start) / 20 < 0.1
-
-
 def test_the_static_picture_says_what_went_in_and_what_came_out(calculator):
     data = calculator._repr_mimebundle_()
     html = data["text/html"]
@@ -141,21 +133,6 @@ def test_the_ruler_puts_larger_trainings_further_right(calculator):
     assert at(1) == "20.0" and at(1e30) == "620.0"  # what is off the ruler stands at its end
     picture = re.search(r"base64,([^\"]+)", calculator.result.value)[1]
     assert base64.b64decode(picture).decode() == calculator.ruler_svg()
-
-
-HOSTILE = ["<script>alert(1)</script>", "\u202eabc\u200b", "half \ud800", "x" * 100_000, "\x00&\"'"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_inert(name):
-    model = costs.Model(name, 1e9, "", tokens=1e10)
-    machine = costs.GPU(name, 1e12, 1e9, 1.0)
-    calculator = CostCalculator([machine], [model], name, name)
-    html = calculator._repr_mimebundle_()["text/html"]
-    assert "<script" not in html and len(html) < 20_000
-    html.encode()
-    ElementTree.fromstring(calculator.ruler_svg())
-    assert calculator.model.value == one_line(name)
 
 
 def test_a_table_escapes_both_columns():

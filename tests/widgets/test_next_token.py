@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import time
 from html import unescape
 
 import pytest
@@ -189,24 +188,6 @@ def test_older_text_is_left_out_where_the_context_ends(small):
     assert view._context[:-1] == ids[-39:] and view._answer["left_out"] == len(ids) - 38
     view.text = ""
     assert view._context == [tokenizer.special("<|end|>")] and view._answer["left_out"] == 0
-
-
-@pytest.mark.parametrize(
-    "text", ["", "x" * 100_000, " " * 100_000, "\ud83d", "a\udc00b", "今天" * 50_000, "\x00\u202e"]
-)
-def test_hostile_texts_are_answered_soon(view, text):
-    start = time.process_time()
-    view.text = text
-    assert time.process_time() - start < 1
-    json.dumps(view.get_state(), ensure_ascii=False).encode()
-    assert view._answer["text"] == view.text and len(view.text) <= LIMIT
-    assert isinstance(view._repr_mimebundle_()[0]["text/html"], str)
-
-
-def test_hostile_texts_when_it_is_made(small):
-    view = NextToken(*small, "y" * 100_000 + "\ud800<script>\x07")
-    html = view._repr_mimebundle_()[0]["text/html"]
-    assert view.text.endswith("\ufffd<script>\x07") and "<script" not in html
 
 
 def test_little_travels(view):

@@ -104,14 +104,3 @@ def test_the_static_picture_shows_the_first_step_and_the_one_on_show(view):
     before = view._static_html()
     view.colour = "kl"
     assert "coloured by KL" in text(view._static_html()) and view._static_html() != before
-
-
-def test_hostile_words_stay_words(tokenizer):
-    bad = rollout(
-        tokenizer, "<script>hack()</script>\u202e", "\ud800<img src=x onerror=hack()>\x07"
-    )
-    view = RolloutView({1: [bad]}, tokenizer, "<b>\udc00")
-    html = view._repr_mimebundle_()[0]["text/html"]
-    json.dumps(view.get_state(), ensure_ascii=False).encode()
-    assert "<script" not in html and "<img" not in html and "<b>\ufffd" not in html
-    assert "<img src=x" in text(html)
