@@ -1,5 +1,7 @@
 """GGUF files, written here by the package `gguf` from random models of `transformers`."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,27 @@ def test_another_kind_is_refused(tmp_path):
     write(tmp_path / "strange.gguf", random_model(rope_parameters=strange))
     with pytest.raises(LabError, match="not those of Llama 3"):
         load_hf(tmp_path / "strange.gguf")
+
+
+@pytest.mark.parametrize("kind", ["one more", "one less"])
+def test_other_tensors_than_those_of_a_plain_model_are_refused(kind, tmp_path):
+    """`transformers` drops the one and makes up the other, with no more than a warning."""
+    model = random_model()
+    if kind == "one more":
+        model.model.layers[0].self_attn.o_proj.bias = torch.nn.Parameter(torch.ones(64))
+    else:
+        del model.model.layers[1].mlp.up_proj
+    write(tmp_path / "model.gguf", model)
+    with pytest.raises(LabError, match="not just the tensors of a plain one"):
+        load_hf(tmp_path / "model.gguf")
+
+
+def test_without_the_packages_a_sentence_says_what_to_install(tmp_path, monkeypatch):
+    write(tmp_path / "model.gguf", random_model())
+    for name in ("accelerate", "gguf"):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(LabError, match=f"pip install.*{name}"):
+            load_hf(tmp_path / "model.gguf")
 
 
 def test_a_file_that_is_missing_or_damaged_is_refused(tmp_path):
