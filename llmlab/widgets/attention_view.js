@@ -26,16 +26,87 @@ function miniature(digits) {
   return svg;
 }
 
-function render({ model, el }) {
+// Squares whose areas are a head's weights, row by row, and the stair around them.
+function drawWeights(rows, cell) {
+  let [squares, steps] = ["", "M0 0"];
+  rows.forEach((weighed, i) => {
+    steps += `H${(i + 1) * cell}v${cell}`;
+    weighed.forEach((weight, j) => {
+      const s = (cell - 1) * Math.sqrt(weight / 1000);
+      const [x, y] = [j, i].map((at) => (at * cell + (cell - s) / 2).toFixed(1));
+      if (s >= 0.7) squares += `M${x} ${y}h${s.toFixed(1)}v${s.toFixed(1)}h-${s.toFixed(1)}z`;
+    });
+  });
+  return [shape("path", { class: "ll-edge", d: `${steps}H0z` }),
+    shape("path", { class: "ll-weight", d: squares })];
+}
+
+function tellCopier({ copier, score, even, repeats }) {
+  if (!repeats) return "No token comes here a second time, so no head can be seen copying.";
+  if (!copier) return "◆: on this text no head copies more than one that looks everywhere alike.";
+  const [share, lot] = [score, even].map((v) => percent(Math.round(1000 * v)));
+  return `◆ copies most: layer ${copier[0]}, head ${copier[1]}. Where the next token has stood `
+    + `before, ${share} of its look goes there; one that looks everywhere alike: ${lot}.`;
+}
+
+const quoted = ({ shown }) => `“${shown}”`;
+
+function tellText({ tokens, cut, count }) {
+  const there = tokens.length;
+  if (count === 1) return `The text is empty: there is only ${quoted(tokens[0])}. Type something.`;
+  const more = cut ? "more than " : "";
+  if (there < count) return `The first ${there} of ${more}${count} tokens; the rest is left out.`;
+  return `${plural(there, "token")}, with ${quoted(tokens[0])}, which stands before all text.`;
+}
+
+// Where the next token has stood before: there a head that copies looks.
+function twinsOf(tokens, i) {
+  const next = tokens[i + 1]?.id;
+  return [...Array(i + 1).keys()].filter((j) => tokens[j].id === next);
+}
+
+// From which tokens the one at a place takes; shares: thousandths, of the first token on.
+function describe(tokens, at, shares) {
+  const [last, quote] = [tokens.length - 1, (i) => quoted(tokens[i])];
+  if (at === 0) return `${quote(0)} comes first: with nothing before it, it can take only from `
+    + `itself. ${last ? HELP : ""}`;
+  const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, NAMED);
+  const named = order.filter((j) => shares[j]).map((j) => {
+    const who = j === at ? "itself" : `${quote(j)} (place ${j})`;
+    return `${percent(shares[j])} from ${who}`;
+  });
+  const words = [`${quote(at)} (place ${at}) takes ${named.join(", ")}.`];
+  const twin = twinsOf(tokens, at);
+  if (twin.length) {
+    const sum = twin.reduce((total, j) => total + shares[j], 0);
+    words.push(`◆ Next comes ${quote(at + 1)}; ${percent(sum)} goes to where it stood before.`);
+  } else if (at < last) words.push(`Next comes ${quote(at + 1)}, which has not stood before.`);
+  if (at < last) words.push("Dotted tokens come later: they cannot be seen.");
+  return words.join(" ");
+}
+
+// A token of the row, with room for its share above it.
+function tokenChip({ shown }, i) {
+  const chip = node("span", { class: "ll-token", role: "option" });
+  const [share, bar] = ["ll-share", "ll-bar"].map((name) => node("span", { class: name }));
+  const over = node("span", { class: "ll-over" });
+  over.append(share, bar);
+  chip.append(over, node("span", { class: "ll-word" }, shown));
+  chip.place = i;
+  return { chip, share, bar };
+}
+
+// The parts of the page that stay; what is drawn goes into them.
+function buildParts() {
   const root = rootOf("ll-attention");
   const area = node("textarea", { rows: "2", spellcheck: "false", "aria-label": "text" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "reading …")];
   const note = node("div", { class: "ll-note", "aria-live": "polite" });
   const heads = node("div", { class: "ll-heads", role: "group", "aria-label": "heads" });
-  const copies = node("p");
-  const title = node("h5");
+  const [copies, title] = [node("p"), node("h5")];
   const matrix = shape("svg", { class: "ll-matrix", role: "img" });
-  const row = node("div", { class: "ll-tokens", tabindex: "0", role: "listbox" });
+  const row = node("div", { class: "ll-tokens", tabindex: "0", role: "listbox",
+    "aria-label": "tokens", "aria-orientation": "horizontal" });
   const details = node("div", { class: "ll-details", "aria-live": "polite" });
   const board = node("div", { class: "ll-board" });
   const [left, right] = ["ll-small", "ll-large"].map((name) => node("section", { class: name }));
@@ -43,9 +114,12 @@ function render({ model, el }) {
   left.append(node("h5", {}, "all heads: more ink, more weight"), heads, copies);
   right.append(title, matrix);
   board.append(left, right);
-  row.setAttribute("aria-label", "tokens");
-  row.setAttribute("aria-orientation", "horizontal");
   root.append(area, note, board, row, details);
+  return { root, area, said, heads, copies, title, matrix, row, details };
+}
+
+function render({ model, el }) {
+  const { root, area, said, heads, copies, title, matrix, row, details } = buildParts();
   el.append(root);
 
   let buttons = []; // one for each head, layer by layer
@@ -62,7 +136,6 @@ function render({ model, el }) {
   };
   // Where a message brings several things, the first of them is told of before all are drawn.
   const whole = () => [tokens(), chips].every(({ length }) => length === weights().length);
-  const quoted = (i) => `“${tokens()[i].shown}”`;
 
   // --- All heads ------------------------------------------------------------------------------
 
@@ -78,7 +151,7 @@ function render({ model, el }) {
     ]);
     const tops = pictures[0].map((_, h) => node("span", { class: "ll-top" }, `head ${h}`));
     heads.replaceChildren(node("span"), ...tops, ...rows);
-    copies.textContent = tellCopier();
+    copies.textContent = tellCopier(model.get("_answer"));
     if (copier) buttons[copier[0] * across + copier[1]].append(
       node("span", { class: "ll-copies" }, "◆ copies"));
     mark();
@@ -92,15 +165,6 @@ function render({ model, el }) {
     button.append(miniature(digits));
     button.addEventListener("click", () => choose([l, h]));
     return button;
-  }
-
-  function tellCopier() {
-    const { copier, score, even, repeats } = model.get("_answer");
-    if (!repeats) return "No token comes here a second time, so no head can be seen copying.";
-    if (!copier) return "◆: on this text no head copies more than one that looks everywhere alike.";
-    const [share, lot] = [score, even].map((v) => percent(Math.round(1000 * v)));
-    return `◆ copies most: layer ${copier[0]}, head ${copier[1]}. Where the next token has stood `
-      + `before, ${share} of its look goes there; one that looks everywhere alike: ${lot}.`;
   }
 
   // The chosen head has a frame, and is the one that Tab comes to.
@@ -134,7 +198,7 @@ function render({ model, el }) {
 
   // --- The chosen head ------------------------------------------------------------------------
 
-  // Squares whose areas are the weights; the empty half above the diagonal holds the words.
+  // The weights; the empty half above the diagonal holds the words.
   function drawMatrix() {
     const rows = weights();
     cell = Math.max(6, Math.min(20, Math.floor(SIDE / rows.length)));
@@ -142,15 +206,6 @@ function render({ model, el }) {
     const font = Math.min(12, cell + 1);
     const longest = Math.max(...tokens().map(({ shown }) => shown.length));
     const width = side + Math.min(150, 16 + 7 * longest);
-    let [squares, steps] = ["", "M0 0"];
-    rows.forEach((weighed, i) => {
-      steps += `H${(i + 1) * cell}v${cell}`;
-      weighed.forEach((weight, j) => {
-        const s = (cell - 1) * Math.sqrt(weight / 1000);
-        const [x, y] = [j, i].map((at) => (at * cell + (cell - s) / 2).toFixed(1));
-        if (s >= 0.7) squares += `M${x} ${y}h${s.toFixed(1)}v${s.toFixed(1)}h-${s.toFixed(1)}z`;
-      });
-    });
     band = shape("path", { class: "ll-band" });
     names = tokens().map(({ shown }, i) => {
       const at = { x: (i + 1) * cell + 4, y: (i + 0.5) * cell + 4, "font-size": font };
@@ -158,12 +213,7 @@ function render({ model, el }) {
     });
     for (const [name, value] of Object.entries({ width, height: side + 2,
       viewBox: `-1 -1 ${width} ${side + 2}` })) matrix.setAttribute(name, value);
-    matrix.replaceChildren(
-      band,
-      shape("path", { class: "ll-edge", d: `${steps}H0z` }),
-      shape("path", { class: "ll-weight", d: squares }),
-      ...names,
-    );
+    matrix.replaceChildren(band, ...drawWeights(rows, cell), ...names);
     const [layer, head] = model.get("_head").chosen;
     title.textContent = `layer ${layer}, head ${head}: a row takes from its columns, area = share`;
     const [down, all] = [plural(rows.length, "row"), "as many columns"];
@@ -171,34 +221,19 @@ function render({ model, el }) {
   }
 
   function drawTokens() {
-    chips = tokens().map(({ shown }, i) => {
-      const chip = node("span", { class: "ll-token", role: "option" });
-      const [share, bar] = ["ll-share", "ll-bar"].map((name) => node("span", { class: name }));
-      const word = node("span", { class: "ll-word" }, shown);
-      const over = node("span", { class: "ll-over" });
-      over.append(share, bar);
-      chip.append(over, word);
-      chip.place = i;
-      return { chip, share, bar };
-    });
+    chips = tokens().map(tokenChip);
     // The text's own lines: a token that ends one is the last of its row.
     const ends = ({ shown }) => shown.endsWith("↵");
     row.replaceChildren(...chips.flatMap(({ chip }, i) =>
       ends(tokens()[i]) ? [chip, node("span", { class: "ll-break" })] : [chip]));
   }
 
-  // Where the next token has stood before: there a head that copies looks.
-  const twins = (i) => {
-    const next = tokens()[i + 1]?.id;
-    return [...Array(i + 1).keys()].filter((j) => tokens()[j].id === next);
-  };
-
   function light() {
     if (!whole()) return;
     const at = pointed >= 0 ? pointed : place();
     const shares = weights()[at];
     const most = Math.max(...shares);
-    const twin = twins(at);
+    const twin = twinsOf(tokens(), at);
     chips.forEach(({ chip, share, bar }, i) => {
       const later = i > at;
       const kind = `${i ? "" : " ll-start"}${later ? " ll-later" : ""}`
@@ -218,24 +253,7 @@ function render({ model, el }) {
       name.setAttribute("visibility", room || i === at ? "visible" : "hidden");
       name.setAttribute("class", i === at ? "ll-loud" : "");
     });
-    details.textContent = describe(at, shares, twin);
-  }
-
-  function describe(at, shares, twin) {
-    if (at === 0) return `${quoted(0)} comes first: with nothing before it, it can take only from `
-      + `itself. ${last() ? HELP : ""}`;
-    const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, NAMED);
-    const named = order.filter((j) => shares[j]).map((j) => {
-      const who = j === at ? "itself" : `${quoted(j)} (place ${j})`;
-      return `${percent(shares[j])} from ${who}`;
-    });
-    const words = [`${quoted(at)} (place ${at}) takes ${named.join(", ")}.`];
-    if (twin.length) {
-      const sum = twin.reduce((total, j) => total + shares[j], 0);
-      words.push(`◆ Next comes ${quoted(at + 1)}; ${percent(sum)} goes to where it stood before.`);
-    } else if (at < last()) words.push(`Next comes ${quoted(at + 1)}, which has not stood before.`);
-    if (at < last()) words.push("Dotted tokens come later: they cannot be seen.");
-    return words.join(" ");
+    details.textContent = describe(tokens(), at, shares);
   }
 
   // --- Choosing a token -----------------------------------------------------------------------
@@ -285,15 +303,6 @@ function render({ model, el }) {
 
   // --- Joined to the kernel -------------------------------------------------------------------
 
-  function tellText() {
-    const { cut, count } = model.get("_answer");
-    const there = last() + 1;
-    if (count === 1) return `The text is empty: there is only ${quoted(0)}. Type something.`;
-    const more = cut ? "more than " : "";
-    if (there < count) return `The first ${there} of ${more}${count} tokens; the rest is left out.`;
-    return `${plural(there, "token")}, with ${quoted(0)}, which stands before all text.`;
-  }
-
   function drawChosen() {
     if (!whole()) return;
     drawMatrix();
@@ -304,7 +313,7 @@ function render({ model, el }) {
 
   function drawAnswer() {
     pointed = -1;
-    said.textContent = tellText();
+    said.textContent = tellText(model.get("_answer"));
     drawTokens();
     drawHeads();
     drawChosen();

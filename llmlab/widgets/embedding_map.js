@@ -45,6 +45,136 @@ const SHAPES = {
 
 const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 
+// From the map to pixels: one scale for both directions and all steps.
+function fit(frames) {
+  const bounds = [0, 1].map((axis) => {
+    const values = frames.flatMap(({ xy }) => xy.map((point) => point[axis]));
+    return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+  });
+  const [[x0, x1], [y0, y1]] = bounds;
+  const zoom = Math.min(
+    (WIDTH - 2 * MARGIN) / (x1 - x0 || 1),
+    (HEIGHT - 2 * MARGIN) / (y1 - y0 || 1),
+  );
+  return ([x, y]) => [
+    WIDTH / 2 + zoom * (x - (x0 + x1) / 2),
+    HEIGHT / 2 - zoom * (y - (y0 + y1) / 2),
+  ];
+}
+
+// --- Labels -----------------------------------------------------------------------------------
+
+// Where a label may stand beside its point: offsets, the best first.
+function sidesOf(wide, speaks) {
+  const [right, left] = [8, -8 - wide];
+  const heights = speaks ? [4, -6, 14, -18, 26, -30, 38] : [4, -6, 14];
+  const offsets = heights.flatMap((dy) => [[right, dy], [left, dy]]);
+  return [...offsets, [-wide / 2, -10], [-wide / 2, 19]];
+}
+
+// Each label on the first of its sides where it covers nothing: a list of offsets, null for a label
+// without room, which waits for the pointer.  visible: numbers of the points that may have one, the
+// first of them choose first; those that speak have more sides, and a label in any case.
+function placeLabels(places, labels, visible, speaking) {
+  const taken = visible.map((i) => places[i]).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]);
+  const sides = labels.map(() => null);
+  for (const i of visible) {
+    const [[x, y], speaks] = [places[i], speaking.has(i)];
+    const wide = (speaks ? 7 : 5.7) * labels[i].length;
+    const offsets = sidesOf(wide, speaks);
+    const boxOf = ([dx, dy]) => [x + dx, y + dy - 10, x + dx + wide, y + dy + 2];
+    const inside = ([x0, y0, x1, y1]) => x0 > 0 && y0 > 0 && x1 < WIDTH && y1 < HEIGHT;
+    const free = (side) => inside(boxOf(side)) && !taken.some((box) => overlap(box, boxOf(side)));
+    const spare = speaks ? offsets[x + 8 + wide < WIDTH ? 0 : 1] : null;
+    sides[i] = offsets.find(free) ?? spare;
+    if (sides[i]) taken.push(boxOf(sides[i]));
+  }
+  return sides;
+}
+
+// --- Signs on the map -------------------------------------------------------------------------
+
+const pointOf = ({ colour, marker }) =>
+  shape("path", { class: "ll-point", d: SHAPES[marker], fill: colour });
+
+function glyph(group) {
+  const made = shape("svg", { class: "ll-glyph", viewBox: "-8 -8 16 16", "aria-hidden": "true" });
+  made.append(pointOf(group));
+  return made;
+}
+
+const line = ([x1, y1], [x2, y2], more) => shape("line", { x1, y1, x2, y2, ...more });
+
+const ring = ([cx, cy], r, more = "") => shape("circle", { cx, cy, r, class: `ll-ring ${more}` });
+
+function arrow([x1, y1], [x2, y2]) {
+  const angle = Math.atan2(y2 - y1, x2 - x1);
+  const barb = (turn) => `${x2 - 9 * Math.cos(angle + turn)} ${y2 - 9 * Math.sin(angle + turn)}`;
+  const head = `M${barb(0.4)}L${x2} ${y2}L${barb(-0.4)}`;
+  const made = shape("g");
+  made.append(
+    shape("path", { class: "ll-arrow", d: `M${x1} ${y1}L${x2} ${y2}` }),
+    shape("path", { class: "ll-ring", d: head }),
+  );
+  return made;
+}
+
+// --- The parts of the page that stay ----------------------------------------------------------
+
+function buildMap() {
+  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0",
+    role: "application", "aria-roledescription": "map" });
+  const [links, dots, rings, labels] = [0, 0, 0, 0].map(() => shape("g"));
+  svg.append(links, dots, rings, labels);
+  return { svg, links, dots, rings, labels };
+}
+
+function buildTime(last) {
+  const play = node("button", { type: "button" });
+  const slider = node("input", { type: "range", min: 0, max: last, step: 1,
+    "aria-label": "training step" });
+  const told = node("output");
+  const time = node("div", { class: "ll-row" });
+  time.append(play, slider, told);
+  time.hidden = last === 0;
+  return { play, slider, told, time };
+}
+
+function buildQuestion(field) {
+  const words = ["a", "b", "c", "hoped for"].map((label) => field(label));
+  const ask = node("button", { type: "button" }, "nearest?");
+  const question = node("div", { class: "ll-row", role: "group", "aria-label": "analogy" });
+  question.append(
+    node("span", {}, "Arithmetic:"), words[0], node("span", {}, "−"), words[1],
+    node("span", {}, "+"), words[2], node("span", {}, "="), words[3], ask,
+  );
+  return { words, ask, question };
+}
+
+function buildParts(names, last, about) {
+  const root = rootOf("ll-map");
+  const listId = `ll-map-${Math.random().toString(36).slice(2)}`;
+  const known = node("datalist", { id: listId });
+  known.append(...names.map((name) => node("option", { value: name })));
+  const field = (label, width = 7) =>
+    node("input", { type: "text", list: listId, "aria-label": label, placeholder: label,
+      autocomplete: "off", spellcheck: "false", style: `width:${width}em` });
+  const [header, title, search] = [node("header"), node("h4"), field("find a word", 9)];
+  header.append(title, search);
+  const legend = node("div", { class: "ll-row ll-legend", role: "group", "aria-label": "groups" });
+  const status = node("div", { class: "ll-status", "aria-live": "polite" });
+  const [near, answer] = ["neighbours", "answer"].map((name) =>
+    node("section", { "aria-label": name }));
+  const [map, time, question] = [buildMap(), buildTime(last), buildQuestion(field)];
+  const [body, aside] = [node("div", { class: "ll-body" }), node("aside")];
+  aside.append(near, answer);
+  body.append(map.svg, aside);
+  const ready = node("div", { class: "ll-row ll-legend" });
+  root.append(known, header, legend, body, status, time.time, question.question, ready,
+    node("p", { class: "ll-about" }, about));
+  return { root, title, search, legend, status, near, answer, ready, ...map, ...time, ...question };
+}
+
 function render({ model, el }) {
   const [names, groups, groupOf] = ["_names", "_groups", "_group_of"].map((k) => model.get(k));
   const frames = model.get("_frames");
@@ -59,72 +189,18 @@ function render({ model, el }) {
   let moving = 0; // the animation frame that is under way
   let playing = 0; // the timer of the film
 
-  // --- The parts of the page ------------------------------------------------------------------
-
-  const root = rootOf("ll-map");
-  const listId = `ll-map-${Math.random().toString(36).slice(2)}`;
-  const known = node("datalist", { id: listId });
-  known.append(...names.map((name) => node("option", { value: name })));
-  const field = (label, width = 7) =>
-    node("input", { type: "text", list: listId, "aria-label": label, placeholder: label,
-      autocomplete: "off", spellcheck: "false", style: `width:${width}em` });
-
-  const header = node("header");
-  const title = node("h4");
-  const search = field("find a word", 9);
-  header.append(title, search);
-
-  const legend = node("div", { class: "ll-row ll-legend", role: "group", "aria-label": "groups" });
-  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0",
-    role: "application", "aria-roledescription": "map" });
-  const [links, dots, rings, labels] = [0, 0, 0, 0].map(() => shape("g"));
-  svg.append(links, dots, rings, labels);
-  const status = node("div", { class: "ll-status", "aria-live": "polite" });
-  const near = node("section", { "aria-label": "neighbours" });
-  const answer = node("section", { "aria-label": "answer" });
-  const aside = node("aside");
-  aside.append(near, answer);
-  const body = node("div", { class: "ll-body" });
-  body.append(svg, aside);
-
-  const play = node("button", { type: "button" });
-  const slider = node("input", { type: "range", min: 0, max: frames.length - 1, step: 1,
-    "aria-label": "training step" });
-  const told = node("output");
-  const time = node("div", { class: "ll-row" });
-  time.append(play, slider, told);
-  time.hidden = frames.length < 2;
-
-  const words = ["a", "b", "c", "hoped for"].map((label) => field(label));
-  const ask = node("button", { type: "button" }, "nearest?");
-  const question = node("div", { class: "ll-row", role: "group", "aria-label": "analogy" });
-  question.append(
-    node("span", {}, "Arithmetic:"), words[0], node("span", {}, "−"), words[1],
-    node("span", {}, "+"), words[2], node("span", {}, "="), words[3], ask,
-  );
-  const ready = node("div", { class: "ll-row ll-legend" });
-  root.append(known, header, legend, body, status, time, question,
-    ready, node("p", { class: "ll-about" }, model.get("_about")));
+  const { root, title, search, legend, status, near, answer, ready, svg, links, dots, rings, labels,
+    play, slider, told, words, ask } = buildParts(names, frames.length - 1, model.get("_about"));
   el.append(root);
 
-  const glyph = (group) => {
-    const made = shape("svg", { class: "ll-glyph", viewBox: "-8 -8 16 16", "aria-hidden": "true" });
-    const { colour, marker } = groups[group];
-    made.append(shape("path", { class: "ll-point", d: SHAPES[marker], fill: colour }));
-    return made;
-  };
-
-  const points = names.map((_, i) => {
-    const { colour, marker } = groups[groupOf[i]];
-    return shape("path", { class: "ll-point", d: SHAPES[marker], fill: colour });
-  });
+  const points = names.map((_, i) => pointOf(groups[groupOf[i]]));
   dots.append(...points);
   const texts = names.map((_, i) => shape("text", {}, shortNames[i]));
   labels.append(...texts);
 
   const chips = groups.map(({ name }, g) => {
     const chip = node("button", { type: "button" });
-    chip.append(glyph(g), node("span", {}, name.slice(0, 40)));
+    chip.append(glyph(groups[g]), node("span", {}, name.slice(0, 40)));
     chip.addEventListener("click", () => {
       if (!filter.delete(g)) filter.add(g);
       settle();
@@ -166,29 +242,13 @@ function render({ model, el }) {
     return step === model.get("step") && (trait !== "_near" || of === model.get("selected"));
   }
 
-  // Each label on the first of its sides where it covers nothing; speaking points first and with
-  // more sides, then from the rim to the crowd.  A label without room waits for the pointer.
-  function placeLabels() {
+  // Speaking points choose first, then from the rim to the crowd.
+  function layLabels() {
     const speaking = loud();
     const rim = (i) => Math.hypot(places[i][0] - WIDTH / 2, places[i][1] - HEIGHT / 2);
     const rank = (i) => (i === chosen() ? 3e6 : speaking.has(i) ? 2e6 : 0) + rim(i);
     const visible = names.map((_, i) => i).filter((i) => shown(i) || speaking.has(i));
-    const taken = visible.map((i) => places[i]).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]);
-    sides = names.map(() => null);
-    for (const i of visible.sort((a, b) => rank(b) - rank(a))) {
-      const [x, y] = places[i];
-      const wide = (speaking.has(i) ? 7 : 5.7) * shortNames[i].length;
-      const [right, left] = [8, -8 - wide];
-      const heights = speaking.has(i) ? [4, -6, 14, -18, 26, -30, 38] : [4, -6, 14];
-      const offsets = heights.flatMap((dy) => [[right, dy], [left, dy]]);
-      offsets.push([-wide / 2, -10], [-wide / 2, 19]);
-      const boxOf = ([dx, dy]) => [x + dx, y + dy - 10, x + dx + wide, y + dy + 2];
-      const inside = ([x0, y0, x1, y1]) => x0 > 0 && y0 > 0 && x1 < WIDTH && y1 < HEIGHT;
-      const free = (side) => inside(boxOf(side)) && !taken.some((box) => overlap(box, boxOf(side)));
-      const spare = speaking.has(i) ? offsets[x + right + wide < WIDTH ? 0 : 1] : null;
-      sides[i] = offsets.find(free) ?? spare;
-      if (sides[i]) taken.push(boxOf(sides[i]));
-    }
+    sides = placeLabels(places, shortNames, visible.sort((a, b) => rank(b) - rank(a)), speaking);
   }
 
   function paint() {
@@ -211,9 +271,6 @@ function render({ model, el }) {
   }
 
   function paintLinks() {
-    const line = ([x1, y1], [x2, y2], more) => shape("line", { x1, y1, x2, y2, ...more });
-    const ring = ([cx, cy], r, more = "") =>
-      shape("circle", { cx, cy, r, class: `ll-ring ${more}` });
     links.replaceChildren();
     rings.replaceChildren();
     if (chosen() >= 0) {
@@ -236,22 +293,10 @@ function render({ model, el }) {
     if (cursor >= 0) rings.append(ring(places[cursor], 14, "ll-cursor"));
   }
 
-  function arrow([x1, y1], [x2, y2]) {
-    const angle = Math.atan2(y2 - y1, x2 - x1);
-    const barb = (turn) => `${x2 - 9 * Math.cos(angle + turn)} ${y2 - 9 * Math.sin(angle + turn)}`;
-    const head = `M${barb(0.4)}L${x2} ${y2}L${barb(-0.4)}`;
-    const made = shape("g");
-    made.append(
-      shape("path", { class: "ll-arrow", d: `M${x1} ${y1}L${x2} ${y2}` }),
-      shape("path", { class: "ll-ring", d: head }),
-    );
-    return made;
-  }
-
   // After a move, a choice or a filter: labels look for room anew.
   function settle() {
     if (!shown(cursor)) cursor = -1;
-    placeLabels();
+    layLabels();
     paint();
     chips.forEach((chip, g) => chip.setAttribute("aria-pressed", String(filter.has(g))));
     all.hidden = !filter.size;
@@ -265,7 +310,8 @@ function render({ model, el }) {
     const share = `--share:${(100 * Math.max(0, cosine)).toFixed(0)}%`;
     const button = node("button", { type: "button", style: share });
     const name = node("span", { class: "ll-name", dir: "auto" }, names[i] + note);
-    button.append(glyph(groupOf[i]), name, node("span", { class: "ll-number" }, cosine.toFixed(2)));
+    const number = node("span", { class: "ll-number" }, cosine.toFixed(2));
+    button.append(glyph(groups[groupOf[i]]), name, number);
     button.addEventListener("click", () => select(i));
     button.addEventListener("pointerenter", () => point(i));
     button.addEventListener("pointerleave", () => point(-1));
@@ -513,23 +559,6 @@ function render({ model, el }) {
     clearTimeout(playing);
     cancelAnimationFrame(moving);
   };
-}
-
-// From the map to pixels: one scale for both directions and all steps.
-function fit(frames) {
-  const bounds = [0, 1].map((axis) => {
-    const values = frames.flatMap(({ xy }) => xy.map((point) => point[axis]));
-    return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
-  });
-  const [[x0, x1], [y0, y1]] = bounds;
-  const zoom = Math.min(
-    (WIDTH - 2 * MARGIN) / (x1 - x0 || 1),
-    (HEIGHT - 2 * MARGIN) / (y1 - y0 || 1),
-  );
-  return ([x, y]) => [
-    WIDTH / 2 + zoom * (x - (x0 + x1) / 2),
-    HEIGHT / 2 - zoom * (y - (y0 + y1) / 2),
-  ];
 }
 
 export default { render };

@@ -25,7 +25,7 @@ def answer(page, row: str) -> str:
 
 def wait_for_answer(page, row: str, words: str) -> None:
     page.wait_for_selector(
-        f".jp-OutputArea-output tr:has(th:text-is('{row}')) td:has-text('{words}')", timeout=5000
+        f".jp-OutputArea-output tr:has(th:text-is('{row}')) td:has-text('{words}')"
     )
 
 

@@ -54,7 +54,6 @@ TokenView("Melt the butter.", {"gpt2": get_encoding("gpt2")})
 
 def test_keys_on_buttons_and_sliders_reach_no_shortcut(jupyter):
     page = jupyter.open_notebook(jupyter.write_notebook("keys.ipynb", *MADE.values()))
-    page.set_default_timeout(60_000)
     jupyter.run_all(page)
     assert jupyter.errors(page) == []
     for cell, name in enumerate(MADE):
