@@ -227,7 +227,7 @@ def _read_report(path: Path) -> dict:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:100] if str(error) else type(error).__name__
+    return str(error).strip().splitlines()[0] if str(error) else type(error).__name__
 
 
 def _short(path: Path) -> str:

@@ -155,7 +155,8 @@ def test_an_interrupt_leaves_no_half_bundle(root, start, left_overs):
     with open(root / "data" / "large.safetensors", "wb") as file:
         file.truncate(1 << 31)
     code = f"""
-import sys; from pathlib import Path; from llmlab import bundle, cli, sources
+import sys; from pathlib import Path; from llmlab import bundle, cli
+from llmlab.corpus import sources
 sources.usual = lambda: []
 bundle.make.__defaults__ = (None, None, Path({str(root)!r}))
 sys.exit(cli.main(["bundle"]))

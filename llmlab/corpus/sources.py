@@ -40,7 +40,7 @@ class Source:
 
     name: str
     title: str
-    kind: str  # "wheel", "stdlib" or "dataset", which `stages.doors` opens
+    kind: str  # "wheel", "stdlib" or "dataset", which `datasets.hub_datasets` opens
     licence: str
     credit: str
     profiles: tuple[str, ...]

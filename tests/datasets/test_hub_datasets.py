@@ -111,7 +111,7 @@ def run_python(code: str, **environment) -> str:
 
 def test_a_hub_that_does_not_answer_is_a_sentence():
     code = (
-        "from llmlab.stages import doors\n"
+        "from llmlab.datasets import hub_datasets as doors\n"
         "from llmlab.artifacts import LabError\n"
         "for act in (doors.fetch, doors.stream):\n"
         "    try: act(doors.big()['gsm8k'])\n"

@@ -84,7 +84,7 @@ def test_killed_and_run_again_it_goes_on_and_ends_alike(
     lay(big / "fineweb_edu" / "003.parquet", made("fineweb_edu", 20_000, seed=3))
     code = (
         "import sys; from pathlib import Path; from llmlab import lab\n"
-        "from llmlab.stages import doors, prepare\n"
+        "from llmlab.datasets import hub_datasets as doors, pretokenize as prepare\n"
         "if __name__ == '__main__':\n"
         "    prepare.prepare(doors.big()['fineweb_edu'], lab.setup('class-toy').tokenizer(),\n"
         f"                    Path({str(big)!r}), 0, {SHARE}, prepare.Work(workers=1))\n"

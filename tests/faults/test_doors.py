@@ -3,6 +3,7 @@
 `sample` and `export` with a file that is cut, changed or a pickle: tests/test_cli.py.
 """
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from llmlab import artifacts, cli, lab
 from llmlab.artifacts import LabError, data_dir
 from llmlab.checkpoint import load_checkpoint, pack_tokenizer, save_checkpoint
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import pretraining, reward
+from llmlab.stages import pretraining
 from llmlab.stages.tokenization import first_merges
 from llmlab.training import loop, model_copies
 from tests.faults.said import clear, unharmed
@@ -106,10 +107,8 @@ DOORS = {  # name: (the stored file, what opens it)
     "sample": ("base", commands("sample", "--model", "FILE")),
     "chat": ("base", commands("chat", "--model", "FILE")),
     "export": ("base", commands("export", "OUT", "--model", "FILE")),
-    "latest": ("base", lambda made, path, _: made.latest("base", mine=True)),  # base="mine"
     "load": ("base", lambda made, path, _: made.load(path)),
     "go on": ("half", go_on),
-    "reward": ("reward", lambda made, path, _: reward.load_reward(made)),
 }
 ELSEWHERE = {(door, damage) for door in ("sample", "export") for damage in ("cut", "flipped",
              "pickle", "text")}  # fmt: skip
@@ -171,3 +170,18 @@ def test_a_shipped_checkpoint_that_is_damaged_is_named(tmp_path, monkeypatch):
     with unharmed(tmp_path), pytest.raises(LabError, match="damaged.*copy it again") as error:
         made.latest("base")
     assert str(shipped) in clear(str(error.value))
+
+
+@pytest.mark.parametrize("name", ["base", "reward"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "pickle", "text", "empty", "folder"])
+def test_a_bad_run_of_ones_own_is_said_and_the_shipped_one_taken(
+    name, damage, stored, tmp_path, capsys
+):
+    spoil, sentence = DAMAGES[damage]
+    made = lab.setup("class-toy", runs_dir=tmp_path / "runs")
+    shutil.copytree(stored, made.runs)
+    spoil(made.path(name))
+    assert made.choose(name) == (made.shipped(name), False)
+    said = capsys.readouterr().out
+    assert re.search(sentence, said) and said.count("\n") == 2
+    assert f"{name}: your own run was passed over." in said and "comes with llmlab" in said

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
 
 from llmlab import artifacts, checkpoint, cli, lab
 from llmlab.artifacts import write_json
@@ -20,6 +19,7 @@ from llmlab.stages import data, pretraining
 from llmlab.stages.tokenization import first_merges
 from llmlab.studies import run_study, study
 from llmlab.training import loop
+from tests.corpus.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
 from tests.faults import lives
 from tests.faults.said import clear, unharmed
 from tests.training import test_loop as reliability
@@ -234,7 +234,8 @@ def test_a_chat_that_is_stopped_ends_with_130(monkeypatch, capsys):
 FETCH = """if True:
     import sys
     from pathlib import Path
-    from llmlab import cli, sources
+    from llmlab import cli
+    from llmlab.corpus import sources
     sources.data_dir = lambda: Path(sys.argv[1])
     code = cli.main(["data", "fetch"])
     sys.exit(code)"""

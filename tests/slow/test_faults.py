@@ -19,11 +19,11 @@ import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
 from tests.stages.test_reliability import kept, toy
-from tests.test_sources import TEXTS, by_pip, make_source, own_cache  # noqa: F401  (a fixture)
 
 from llmlab import checkpoint, lab
 from llmlab.artifacts import LabError, data_dir
 from llmlab.corpus import sources
+from tests.corpus.test_sources import TEXTS, by_pip, make_source, own_cache  # noqa: F401  (a fixture)
 from tests.faults import lives
 from tests.faults.said import clear
 from tests.stages import test_reliability as reliability
@@ -98,7 +98,7 @@ def test_the_stop_button_ends_each_loops_cell_and_the_cell_goes_on(name, kernel,
 
 
 def test_an_error_of_ours_is_a_sentence_in_a_notebook_too(kernel, tmp_path):
-    code = f"from llmlab import artifacts; artifacts.load_checkpoint({str(tmp_path)!r})"
+    code = f"from llmlab import checkpoint; checkpoint.load_checkpoint({str(tmp_path)!r})"
     status, shown = run_cell(kernel, code)
     assert status == "error" and "it is a folder" in clear(shown)
 

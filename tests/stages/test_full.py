@@ -72,7 +72,7 @@ def test_its_stages_build_on_its_own_runs(full, capsys):
     made = replace(full, profile=replace(full.profile, data_sets={}))
     reward.run(made)  # of the shipped SFT model: a toy's own answers are all alike
     scratch = replace(made, profile=replace(made.profile, from_scratch=True))
-    for started, whose in ((made, "the one that comes with llmlab"), (scratch, "your own run")):
+    for started, whose in ((made, "the slow-cooked checkpoint"), (scratch, "your own run")):
         reward.load_reward(started, mine=False)
         assert f"reward: {whose}" in capsys.readouterr().out
     pretraining.pretrain(scratch, scratch.tokenizer())

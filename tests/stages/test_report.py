@@ -85,7 +85,7 @@ def test_a_base_is_asked_as_its_pages_ask(members):
     assert chat.read(answer) == "Leek Pie: leeks, cream."
     assert chat.prompt("<|end|>").count(chat.end) == 1
     card = kitchen.Card("Leek Pie", (kitchen.FOODS["leeks"], kitchen.FOODS["cream"]))
-    pages = {mixture.card_layout(card, random.Random(i)) for i in range(40)}
+    pages = {mixture.card_layout(card, random.Random(i), held_out=True) for i in range(40)}
     page = next(page for page in pages if page.startswith("Q: "))
     wish, _, said = page.partition("\nA:")
     assert chat.read(chat.encoding.encode_ordinary(said)) in (
@@ -159,7 +159,9 @@ def test_a_change_is_told_from_chance_request_by_request():
     better = [right if i % 2 or i % 20 == 0 else wrong for i in range(200)]  # ten more, none less
     other = half[1:] + half[:1]
     scores = {"base": half, "sft": half, "dpo": better, "ppo": other, "grpo": [wrong] * 200}
-    marks = {name: report.mark(requests, scores, "nothing twice", name) for name in scores}
+    marks = {
+        name: report.mark(requests, scores, "nothing twice", name, parents[name]) for name in scores
+    }
     assert {name: mark.change for name, mark in marks.items()} == {
         "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
     }  # fmt: skip
@@ -169,7 +171,7 @@ def test_a_change_is_told_from_chance_request_by_request():
 
 
 def test_sft_brings_the_form(members):
-    requests = kitchen.evaluation_set(60)
+    requests = kitchen.evaluation_set(60)[:-8] + kitchen.evaluation_set()[400:]
     scores = {
         name: score_model(members[name].model, members[name].chat, requests)
         for name in ("base", "sft")
