@@ -178,7 +178,9 @@ def test_the_longer_a_list_the_more_often_its_number_is_asked():
         card = kitchen.Card("Stew", tuple(list(kitchen.FOODS.values())[:n]))
         asked = [kitchen.example(card, rng)[0] for _ in range(1000)]
         numbers = [r.number for r in asked if r.number]
-        assert abs(len(numbers) / sum(not r.identity for r in asked) - share) < 0.06
+        assert (
+            abs(len(numbers) / sum(not r.identity for r in asked) - share) < 0.08
+        )  # what is held out of one card
         assert set(numbers) == set(range(4, min(n, 7) + 1))
 
 

@@ -159,8 +159,10 @@ def test_a_change_is_told_from_chance_request_by_request():
     better = [right if i % 2 or i % 20 == 0 else wrong for i in range(200)]  # ten more, none less
     other = half[1:] + half[:1]
     scores = {"base": half, "sft": half, "dpo": better, "ppo": other, "grpo": [wrong] * 200}
+    parents = {"sft": "base", "dpo": "sft", "ppo": "sft", "grpo": "sft"}
     marks = {
-        name: report.mark(requests, scores, "nothing twice", name, parents[name]) for name in scores
+        name: report.mark(requests, scores, "nothing twice", name, parents.get(name))
+        for name in scores
     }
     assert {name: mark.change for name, mark in marks.items()} == {
         "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
