@@ -15,7 +15,7 @@ from llmlab import artifacts, cli, lab
 from llmlab.artifacts import LabError, data_dir
 from llmlab.checkpoint import load_checkpoint, pack_tokenizer, save_checkpoint
 from llmlab.core.tokenizer import BPE
-from llmlab.stages import pretraining
+from llmlab.stages import pretraining, reward
 from llmlab.stages.tokenization import first_merges
 from llmlab.training import loop, model_copies
 from tests.faults.said import clear, unharmed

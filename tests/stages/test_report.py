@@ -168,7 +168,7 @@ def test_a_change_is_told_from_chance_request_by_request():
         "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
     }  # fmt: skip
     assert marks["dpo"].low < marks["sft"].value < marks["dpo"].value == 0.55  # alone, it is not
-    taste = report.mark(requests, scores, kitchen.TASTE, "sft")
+    taste = report.mark(requests, scores, kitchen.TASTE, "sft", None)
     assert taste.value == pytest.approx((0.5 - kitchen.TASTE_MEAN) / kitchen.TASTE_SD)
 
 
