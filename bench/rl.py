@@ -65,7 +65,7 @@ def theirs(folder: str, dtype: torch.dtype, device: str) -> Callable[[list[list[
 
 
 def ours(lab: Lab, model, chat: Chat) -> Callable[[list[list[int]]], int]:
-    """Our `generate`, the weights cast once, as `sft.ask` does."""
+    """Our `generate`, the weights cast once, as `chat.ask` does."""
     model = model_copies.cast(model)
 
     def answer(prompts: list[list[int]]) -> int:

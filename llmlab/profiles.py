@@ -50,7 +50,7 @@ class Profile:
     val_documents: int = 144
     max_steps: int | None = None  # a toy's limit for every loop
     in_all: bool = False  # whether minutes are for all loops together, and not for each of them
-    depths: tuple[int, ...] = ()  # of which `scale.plan` chooses one; none: nothing is planned
+    depths: tuple[int, ...] = ()  # of which `scale.planner` chooses one; none: nothing is planned
     compile: bool = False  # whether training is long enough for that to pay, on a GPU
     micro_batch: int = MOST_ROWS  # rows of pretraining that are in memory at once
     recompute: bool = False  # whether activations are reckoned again, to save memory

@@ -203,7 +203,7 @@ def plausible(kind: str, found: str) -> bool:
 
 
 def private_data(text: str, checked: bool = False) -> list[tuple[str, str]]:
-    """What looks like personal data: (kind, words), by the patterns that `cleaning.mask` uses;
+    """What looks like personal data: (kind, words), by the patterns that `filters.mask` uses;
     checked: only what is plausible."""
     found = [(k, match[0]) for k, p in PRIVATE.items() for match in regex.finditer(p, text)]
     return [(kind, words) for kind, words in found if not checked or plausible(kind, words)]

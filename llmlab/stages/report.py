@@ -21,7 +21,7 @@ TITLES = {"base": "base", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRP
 
 class Page(Chat):
     """How one asks a model that has never seen a chat: as the pages ask that it has read (see
-    `data.card_layout`).  Its answer is the next line, and "You need" stands for a colon."""
+    `mixture.card_layout`).  Its answer is the next line, and "You need" stands for a colon."""
 
     def prompt(self, request: str) -> list[int]:
         """<|end|>Q: request, a line break, A:"""

@@ -233,7 +233,7 @@ def fitting(bpe: BPE, held_out: Sequence[str], model: ModelConfig) -> tuple[BPE,
 
 def sample(lab: Lab, folder: Path | None) -> list[str]:
     """The first documents of the profile's big text that are not held out; none where it cannot be
-    had, which `prepare.bring` will say."""
+    had, which `pretokenize.bring` will say."""
     texts, length = [], 0
     for source in hub_datasets.of_stage("pretraining", lab.profile.data_sets):
         try:

@@ -1,4 +1,4 @@
-"""A pretraining run of which every process holds a part: `loop.Job`, kept as `scale.sharded` does.
+"""A pretraining run of which every process holds a part: `loop.Job`, kept as `scale.fsdp` does.
 
 Its checkpoints are folders beside the place of the finished model, and any number of processes can
 go on from them.
