@@ -108,7 +108,7 @@ def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
 
 
 def _big_state(args: argparse.Namespace):
-    """What is there of the data sets of `full`: (name, `pretokenize.state`); in class, only of those
+    """What is there of the data sets of `full`: (name, its state); in class, only of those
     that are there."""
     from llmlab.datasets import hub_datasets, pretokenize
 

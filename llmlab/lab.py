@@ -153,7 +153,7 @@ class Lab:
         return unpack_tokenizer(checkpoint.read_meta(self.shipped("base"))["tokenizer"])
 
     def chosen_tokenizer(self) -> BPE | None:
-        """The tokenizer that `stages.tokenization` chose for the profile's big text; None where these
+        """The tokenizer that notebook 02's stage chose for the profile's big text; None where these
         runs have the class's."""
         tokenizer = self.tokenizer() if self.profile.data_sets else None
         return tokenizer if tokenizer != self._class_tokenizer() else None

@@ -71,7 +71,7 @@ class Job:
         return self.scaler
 
     def backward(self, loss: torch.Tensor, weight: float = 1.0) -> None:
-        """Add a loss's gradients.  weight: as `distributed.weight` gives it, where several train."""
+        """Add a loss's gradients.  weight: see `distributed.weight`, where several train."""
         self.scaling().scale(loss * weight).backward()
 
     def update(self, factor: float) -> float:
