@@ -2,9 +2,10 @@
 
 import math
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from statistics import mean
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from llmlab.scale import cuda_graphs
 from llmlab.training.model_copies import cast
 
 MAX_ANSWER = 64  # ids
+Row = TypeVar("Row")
 Example = tuple[list[int], ...]  # what is read, what is learned, in turns: (prompt, answer), mostly
 
 
@@ -93,6 +95,49 @@ def n_ids(example: Example) -> int:
     return sum(map(len, example))
 
 
+def micro_batches(rows: list[Row], most: int, length: Callable[[Row], int] = n_ids):
+    """Lists of rows for gradient accumulation: at most `most` ids in each, padding counted; a row
+    that is longer stands alone.  Those of a list are about as long, so that little is padding.
+
+    length: ids of a row, which is an `Example` unless this says otherwise.
+    """
+    parts: list[list[Row]] = []
+    for row in sorted(rows, key=length):
+        if parts and (len(parts[-1]) + 1) * length(row) <= most:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts
+
+
+@dataclass
+class Sample:
+    """An answer of a model's own, and what RL makes of it.
+
+    request: the text that was answered.  prompt, answer: ids.  text: the answer, read.  score: what
+    the request's judge says of it.  Then, from the step that learns from it: reward; parts, what
+    its judges said by name; advantage and kl, a number for each id of the answer, where kl is
+    log(policy / reference), whose sum estimates the answer's KL.
+    """
+
+    request: str
+    prompt: list[int]
+    answer: list[int]
+    text: str
+    score: Score
+    reward: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+    advantage: list[float] = field(default_factory=list)
+    kl: list[float] = field(default_factory=list)
+
+    @property
+    def row(self) -> Example:
+        return self.prompt, self.answer
+
+    def __len__(self) -> int:
+        return n_ids(self.row)
+
+
 def ask(
     model: Transformer,
     chat: Chat,
@@ -101,27 +146,55 @@ def ask(
     seed: int = 0,
     batch: int = 256,
     most: int = MAX_ANSWER,
+    n: int = 1,
 ) -> list[list[int]]:
-    """Answers to requests as ids, `most` at the most, `<|end|>` included where the model came to an
-    end.
+    """n answers to each request as ids, one request's after the other; `most` ids at the most,
+    `<|end|>` included where the model came to an end.
 
     LabError where a request is too long for the model's context, or the temperature is none.
     """
-    check_temperature(temperature)
     prompts = [chat.prompt(request) for request in requests]
+    return answer_prompts(model, chat, prompts, temperature, seed, batch, most, n)
+
+
+def answer_prompts(
+    model: Transformer, chat: Chat, prompts: list[list[int]], temperature: float = 0.8,
+    seed: int = 0, batch: int = 256, most: int = MAX_ANSWER, n: int = 1,
+) -> list[list[int]]:  # fmt: skip
+    """As `ask`, of requests that are ids already.  batch: answers that are written at once."""
+    check_temperature(temperature)
     check_room(model, prompts, most)
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     write = cuda_graphs.generate if model.embed.weight.is_cuda else generate
     model = cast(model)
-    order = sorted(range(len(requests)), key=lambda i: len(requests[i]))
-    answers: list[list[int]] = [[]] * len(requests)
-    for i in range(0, len(order), batch):
-        rows = order[i : i + batch]
-        asked = [prompts[j] for j in rows]
-        outs = write(model, asked, most, chat.end, temperature=temperature, generator=generator)
-        for j, out in zip(rows, outs, strict=True):
-            answers[j] = out
-    return answers
+    how = {"temperature": temperature, "generator": generator, "num_return_sequences": n}
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: list[list[list[int]]] = [[]] * len(prompts)
+    size = max(1, batch // n)
+    for i in range(0, len(order), size):
+        rows = order[i : i + size]
+        outs = write(model, [prompts[j] for j in rows], most, chat.end, **how)
+        for k, j in enumerate(rows):
+            answers[j] = outs[k * n : (k + 1) * n]
+    return [answer for group in answers for answer in group]
+
+
+def sample_answers(
+    model: Transformer, chat: Chat, requests: list, texts: list[str], n: int = 1, **how
+) -> list[Sample]:
+    """n answers to each request, each judged by its request: one request's after the other.
+
+    requests: what judges (`Request`, `gsm8k.Problem`); texts: how they are worded.  how: as for
+    `answer_prompts`.
+    """
+    prompts = [chat.prompt(text) for text in texts]
+    answers = answer_prompts(model, chat, prompts, n=n, **how)
+    asked = [one for one in zip(requests, texts, prompts, strict=True) for _ in range(n)]
+    samples = []
+    for (request, text, prompt), answer in zip(asked, answers, strict=True):
+        said = chat.read(answer)
+        samples.append(Sample(text, prompt, answer, said, request.judge(said)))
+    return samples
 
 
 def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX_ANSWER) -> None:
@@ -135,12 +208,12 @@ def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX
 
 
 def answered(
-    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
-) -> tuple[list[str], list[list[int]]]:
-    """Requests, worded by the seed, and a model's answers to them: (texts, ids)."""
+    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0, **how
+) -> list[Sample]:
+    """A model's answers to requests, which the seed words alike for all models; temperature 0.8
+    unless `how` says otherwise."""
     rng = random.Random(seed)
-    texts = [r.text(rng) for r in requests]
-    return texts, ask(model, chat, texts, seed=seed)
+    return sample_answers(model, chat, requests, [r.text(rng) for r in requests], seed=seed, **how)
 
 
 def judge_all(requests: list, chat: Chat, answers: list[list[int]]) -> list[Score]:
@@ -152,8 +225,8 @@ def judge_all(requests: list, chat: Chat, answers: list[list[int]]) -> list[Scor
 def score_model(
     model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
 ) -> list[Score]:
-    """A model's scores on requests, each worded alike for all models, at temperature 0.8."""
-    return judge_all(requests, chat, answered(model, chat, requests, seed)[1])
+    """A model's scores on requests, as `answered` asks them."""
+    return [sample.score for sample in answered(model, chat, requests, seed)]
 
 
 FIGURES = {  # name of a figure -> the ability that it measures

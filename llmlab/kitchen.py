@@ -431,6 +431,11 @@ class Score:
         return self.rules == 1
 
     @property
+    def parts(self) -> dict[str, float]:
+        """What each rule says, by its name."""
+        return {rule: getattr(self, rule) for rule in RULES}
+
+    @property
     def gold(self) -> float:
         """The gold judge: taste and rules, each in standard deviations of the SFT model's."""
         return (self.taste - TASTE_MEAN) / TASTE_SD + (self.rules - RULES_MEAN) / RULES_SD

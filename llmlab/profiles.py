@@ -15,10 +15,12 @@ MIXTURE = {"recipes": 0.60, "cards": 0.15, "encyclopedia": 0.20, "speeches": 0.0
 
 @dataclass(frozen=True)
 class Profile:
-    """Everything that differs between a laptop in class and a GPU: data, sizes, budgets.
+    """All hyperparameters, and what differs between a laptop in class and a GPU: data, sizes,
+    budgets.
 
     *_seconds: what a loop may take live.  Batches count rows (pretraining), examples (SFT),
-    pairs (reward) and answers (RL).
+    pairs (reward) and answers (RL).  *_lr: learning rates at the schedule's factor 1, of Muon on
+    the matrices of the blocks and of AdamW on the rest; *_kl_coef: the weight of the KL penalty.
     """
 
     name: str
@@ -37,22 +39,40 @@ class Profile:
     weight_decay: float = 0.05
     sft_batch: int = 128
     sft_seconds: float = 90
+    sft_muon_lr: float = 0.02
+    sft_adam_lr: float = 4e-3
     reward_requests: int = 2000
+    reward_answers: int = 4  # to each request, every one compared with every other
     reward_batch: int = 64
+    reward_passes: int = 2  # over the pairs, at most: more only teach them by heart
     reward_seconds: float = 55
+    reward_muon_lr: float = 0.01
+    reward_adam_lr: float = 1e-2
     dpo_seconds: float = 35
+    dpo_lr: float = 3e-4
+    dpo_beta: float = 0.1
+    rl_betas: tuple[float, float] = (0.9, 0.99)  # of AdamW in DPO, GRPO and PPO
+    rl_requests: int = 4000  # of which a step draws some
     grpo_requests: int = 32
     grpo_group: int = 8
     grpo_seconds: float = 110
+    grpo_lr: float = 5e-4
+    grpo_kl_coef: float = 0.08
     ppo_batch: int = 128
+    ppo_minibatch: int = 64  # answers of an update
     ppo_seconds: float = 110
+    ppo_lr: float = 3e-4
+    ppo_kl_coef: float = 0.2
+    ppo_value_coef: float = 0.1  # the weight of the critic's loss
     last_seconds: float = 110
+    last_preference: float = 1.8  # what taste is worth; a kept rule 0.2, and all five 1 more
     val_documents: int = 144
     max_steps: int | None = None  # a toy's limit for every loop
     in_all: bool = False  # whether minutes are for all loops together, and not for each of them
     depths: tuple[int, ...] = ()  # of which `scale.planner` chooses one; none: nothing is planned
     compile: bool = False  # whether training is long enough for that to pay, on a GPU
     micro_batch: int = MOST_ROWS  # rows of pretraining that are in memory at once
+    micro_tokens: int = 4096  # ids, padding counted, that any other loop has in memory at once
     recompute: bool = False  # whether activations are reckoned again, to save memory
     pretraining_steps: int | None = None  # as planned, else measured when training begins
 
@@ -110,6 +130,7 @@ FULL = Profile(
     grpo_requests=64,
     grpo_group=16,
     ppo_batch=512,
+    micro_tokens=32_768,
 )  # fmt: skip
 
 
@@ -128,7 +149,7 @@ def toy(profile: Profile) -> Profile:
     return replace(
         profile, model=model, sources=("recipes",), mixture={"recipes": 0.7, "cards": 0.3},
         seq_len=64, pretraining_batch=4, sft_batch=8, reward_requests=12, reward_batch=16,
-        grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
+        rl_requests=100, grpo_requests=4, grpo_group=4, ppo_batch=16, val_documents=3, max_steps=4,
         depths=(), data_sets={}, from_scratch=False,  # nothing can be built on a toy
     )  # fmt: skip
 

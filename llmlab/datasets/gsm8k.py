@@ -71,6 +71,7 @@ class Marks:
     def kept(self) -> bool:
         return self.right
 
+    @property
     def parts(self) -> dict[str, float]:
         """What the verifier said, by name."""
         return {"right": float(self.right), "stated": float(self.stated)}

@@ -12,7 +12,6 @@ from llmlab.core.model import ModelConfig
 from llmlab.lab import Lab, shipped_log
 from llmlab.profiles import CLASS
 from llmlab.stages.costs import Model, inference_flops, total, train_flops
-from llmlab.stages.reward import ANSWERS
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ def run_flops(kind: str, log: dict, sizes: dict[str, int], name: str, row: float
     if kind == "sft":
         return train_flops(n, steps * CLASS.sft_batch * row)
     if kind in ("reward", "dpo"):  # SFT's answers, then pairs; DPO's reference
-        sampled = inference_flops(sizes["sft"], ANSWERS * CLASS.reward_requests * row)
+        answers = CLASS.reward_answers * CLASS.reward_requests
+        sampled = inference_flops(sizes["sft"], answers * row)
         pairs = 2 * steps * CLASS.reward_batch * row
         return sampled + train_flops(n, pairs) + (kind == "dpo") * inference_flops(n, pairs)
     if kind == "grpo":  # samples, asks the reference, learns where a group's answers differ

@@ -44,7 +44,7 @@ def _hidden(model: Transformer, ids: Tensor, columns: Tensor, bias: Tensor, cach
 @torch.inference_mode()
 def generate(
     model: Transformer, prompts: list[list[int]], n_new: int, stop: int, temperature=1.0,
-    top_k=0, top_p=1.0, generator: torch.Generator | None = None,
+    top_k=0, top_p=1.0, generator: torch.Generator | None = None, num_return_sequences=1,
 ) -> list[list[int]]:  # fmt: skip
     """As `core.sampling.generate`: each prompt's new ids, up to and with the id `stop`.
 
@@ -55,7 +55,7 @@ def generate(
     if not all(prompts):
         raise ValueError("generate needs prompts of at least one id")
     if n_new < 1:
-        return [[] for _ in prompts]
+        return [[] for _ in prompts for _ in range(num_return_sequences)]
     device, width = model.embed.weight.device, max(map(len, prompts))
     total = width + n_new
     if total > model.config.max_seq_len:
@@ -71,6 +71,10 @@ def generate(
     hidden = _hidden(model, ids, columns[:width], _bias(model, mask), cache)[:, -1:]
     if hidden.isnan().any():
         raise ValueError("the model's states are not numbers (NaN), so no id can be drawn")
+    hidden, seen, cache.kv = (  # each prompt was read once for all its answers
+        x.repeat_interleave(num_return_sequences, dim)
+        for x, dim in ((hidden, 0), (seen, 0), (cache.kv, 2))
+    )
     how = (temperature, top_k, top_p, generator)
     last = pick(model.head(hidden)[:, 0], *how)  # (B,): the ids that came last
     column = columns[width - 1 : width].clone()  # (1,): the last one that was read
@@ -81,7 +85,7 @@ def generate(
         hidden = _hidden(model, last[:, None], column, bias, cache)
         last.copy_(draw(model.head(hidden)[:, 0], *how))  # `pick` looks, and so waits
 
-    out = torch.full((len(prompts), n_new), stop, device=device)
+    out = torch.full((len(last), n_new), stop, device=device)
     out[:, 0] = last
     on_gpu = model.embed.weight.is_cuda
     play = _recorded(step, (last, column), generator) if on_gpu else step

@@ -5,6 +5,7 @@ on that reward is the loss.  Rafailov et al. 2023.
 """
 
 import time
+from collections import Counter
 
 import torch
 from torch import Tensor
@@ -18,11 +19,9 @@ from llmlab.core.tokenizer import BPE
 from llmlab.datasets.preference_pairs import Pair
 from llmlab.lab import Lab
 from llmlab.scale import distributed
-from llmlab.stages.reward import as_batch, more_than, no_pairs, pairs_of_step, training_pairs
+from llmlab.stages.reward import more_than, no_pairs, pair_batches, pairs_of_step, training_pairs
 from llmlab.training import loop
 from llmlab.training.model_copies import freeze
-
-BETA = 0.1
 
 
 def summed(model: Transformer, batch: Batch) -> Tensor:
@@ -35,8 +34,6 @@ def dpo(
     model: Transformer,
     tokenizer: BPE,
     pairs: list[Pair],
-    beta: float = BETA,
-    lr: float = 3e-4,
     name: str = "dpo",
     on_step=None,
 ) -> loop.Job:
@@ -47,28 +44,29 @@ def dpo(
     """
     if not pairs:
         raise no_pairs()
-    chat, reference = Chat(tokenizer), freeze(model)
-    optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    chat, reference, profile = Chat(tokenizer), freeze(model), lab.profile
+    beta, lr = profile.dpo_beta, profile.dpo_lr
+    optimizer = Optimizer(model.named_parameters(), 0, lr, profile.rl_betas)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "dpo", "seed": lab.seed, "beta": beta, "lr": lr, "pairs": len(pairs)}
     job.meta["from"] = checkpoint.fingerprint(model)
-    size = min(lab.profile.reward_batch, len(pairs))
+    size = min(profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        drawn = pairs_of_step(pairs, step, size, f"{lab.seed}/dpo")
-        batch = as_batch(chat, distributed.mine(drawn), lab.device)
-        chosen, rejected = summed(model, batch).chunk(2)
-        with torch.no_grad():
-            ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
-        loss = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
-        job.backward(loss, distributed.weight(len(chosen)))
-        job.update(learning_rate(step, job.steps or 10**9))
-        gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
-        return {
-            "loss": loss.item(),
-            "accuracy": more_than(gained, lost),
-            "chosen": gained.mean().item(),
-        }
+        drawn = distributed.mine(pairs_of_step(pairs, step, size, f"{lab.seed}/dpo"))
+        weight, record = distributed.weight(len(drawn)), Counter()
+        for share, batch in pair_batches(lab, chat, drawn):
+            chosen, rejected = summed(model, batch).chunk(2)
+            with torch.no_grad():
+                ref_chosen, ref_rejected = summed(reference, batch).chunk(2)
+            loss = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
+            job.backward(loss, share * weight)
+            gained, lost = (chosen - ref_chosen).detach(), (rejected - ref_rejected).detach()
+            record["loss"] += share * loss.item()
+            record["accuracy"] += share * more_than(gained, lost)
+            record["chosen"] += share * gained.mean().item()
+        job.update(learning_rate(step, job.horizon))
+        return dict(record)
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "dpo", one_step, job)

@@ -145,7 +145,7 @@ def train(
             return loss.item()
 
         loss = weight * micro.backward(ids, part_loss, model.zero_grad)
-        norm = job.update(learning_rate(step, job.steps or 10**9))
+        norm = job.update(learning_rate(step, job.horizon))
         return {"loss": loss, "grad_norm": round(norm, 4), "tokens": math.prod(size)}
 
     def keep_snapshot(job: loop.Job) -> None:

@@ -9,6 +9,8 @@ import itertools
 import math
 import random
 import time
+from collections import Counter
+from collections.abc import Iterator
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from llmlab import checkpoint, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Batch, Chat, ask
+from llmlab.chat import Batch, Chat, Example, answered, micro_batches
 from llmlab.core.losses import bradley_terry_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -33,8 +35,6 @@ from llmlab.training.model_copies import lower_half
 if TYPE_CHECKING:
     from llmlab.datasets.preference_pairs import Comparisons
 
-PASSES = 2  # over the pairs, at most
-ANSWERS = 4  # to each request, every one compared with every other
 NOISE = 0.15  # of the annotators, in units of the taste; see `agreement` in the figures
 
 
@@ -99,17 +99,15 @@ def make_pairs(
     sigmoid((liking a - liking b) / noise), the Bradley-Terry model; noise 0 is their taste itself.
     Pairs of answers that are liked equally are dropped.
     """
-    rng = random.Random(f"pairs/{seed}")
-    texts = [r.text(rng) for r in requests]
-    drawn = [
-        ask(model, chat, texts, temperature=1.0, seed=answers * seed + i) for i in range(answers)
-    ]
-    pairs = []
-    for request, text, *given in zip(requests, texts, *drawn, strict=True):
-        liked = [(liking(request, chat.read(answer)), answer) for answer in given]
+    samples = answered(model, chat, requests, seed, temperature=1.0, n=answers)
+    rng, pairs = random.Random(f"pairs/{seed}"), []
+    for i, request in enumerate(requests):
+        given = samples[i * answers : (i + 1) * answers]
+        liked = [(liking(request, sample.text), sample) for sample in given]
         for (liking_a, a), (liking_b, b) in itertools.combinations(liked, 2):
             if liking_a != liking_b:
-                pairs.append(compared(text, a, b, liking_a - liking_b, noise, rng))
+                margin = liking_a - liking_b
+                pairs.append(compared(a.request, a.answer, b.answer, margin, noise, rng))
     rng.shuffle(pairs)
     return pairs
 
@@ -124,15 +122,16 @@ def compared(request: str, a: list[int], b: list[int], margin: float, noise: flo
 def training_pairs(
     lab: Lab, model: Transformer, tokenizer: BPE, others: "Comparisons | None" = None
 ) -> list[Pair]:
-    """The profile's comparisons of `model`'s own answers, four to a request.
+    """The profile's comparisons of `model`'s own answers, several to a request.
 
     others: comparisons of other answers, which take the place of their share of these.
     """
-    n, share = lab.profile.reward_requests, others.share if others else 0.0
+    n, answers = lab.profile.reward_requests, lab.profile.reward_answers
+    share = others.share if others else 0.0
     requests = training_requests(lab, round(n * (1 - share)), lab.seed)
-    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=ANSWERS)
+    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=answers)
     if others:
-        pairs += others.draw(round(n * share) * math.comb(ANSWERS, 2), lab.seed)
+        pairs += others.draw(round(n * share) * math.comb(answers, 2), lab.seed)
         random.Random(f"mixed/{lab.seed}").shuffle(pairs)
     return pairs
 
@@ -170,6 +169,16 @@ def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
     return Batch.of(rows, device)
 
 
+def pair_batches(lab: Lab, chat: Chat, pairs: list[Pair]) -> Iterator[tuple[float, Batch]]:
+    """A step's pairs in micro-batches: (share of all the pairs, `as_batch` of those)."""
+
+    def ids(pair: Pair) -> int:
+        return 2 * (len(chat.prompt(pair.request)) + max(len(pair.chosen), len(pair.rejected)))
+
+    for part in micro_batches(pairs, lab.profile.micro_tokens, ids):
+        yield len(part) / len(pairs), as_batch(chat, part, lab.device)
+
+
 # --- Training and measuring -----------------------------------------------------------------
 
 
@@ -192,25 +201,29 @@ def train_reward(
     if not pairs:
         raise no_pairs()
     reward, chat = RewardModel(lower_half(model), tokenizer), Chat(tokenizer)
-    optimizer = Optimizer(reward.named_parameters(), muon_lr=0.01, adam_lr=1e-2)
+    profile = lab.profile
+    optimizer = Optimizer(reward.named_parameters(), profile.reward_muon_lr, profile.reward_adam_lr)
     job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
     job.meta["from"] = checkpoint.fingerprint(model)
-    size = min(lab.profile.reward_batch, len(pairs))
+    size = min(profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        drawn = pairs_of_step(pairs, step, size, f"{lab.seed}/reward")
-        batch = as_batch(chat, distributed.mine(drawn), lab.device)
-        chosen, rejected = reward(batch).chunk(2)
-        loss = bradley_terry_loss(chosen, rejected)
-        job.backward(loss, distributed.weight(len(chosen)))
-        job.update(learning_rate(step, job.steps or 10**9))
-        return {"loss": loss.item(), "accuracy": more_than(chosen, rejected)}
+        drawn = distributed.mine(pairs_of_step(pairs, step, size, f"{lab.seed}/reward"))
+        weight, record = distributed.weight(len(drawn)), Counter()
+        for share, batch in pair_batches(lab, chat, drawn):
+            chosen, rejected = reward(batch).chunk(2)
+            loss = bradley_terry_loss(chosen, rejected)
+            job.backward(loss, share * weight)
+            record["loss"] += share * loss.item()
+            record["accuracy"] += share * more_than(chosen, rejected)
+        job.update(learning_rate(step, job.horizon))
+        return dict(record)
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "reward", one_step, job)
-        if not lab.steps:  # more passes only teach the pairs by heart
-            job.steps = max(1, min(job.steps, PASSES * len(pairs) // size))
+        if not lab.steps:
+            job.steps = max(1, min(job.steps, profile.reward_passes * len(pairs) // size))
     # Without dropout, some thousand pairs are soon known by heart.
     if loop.run(job, one_step, on_step, name, dropout_rate=loop.DROPOUT):
         standardise(reward, chat, pairs[:512])
@@ -237,10 +250,14 @@ def score_pairs(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> tuple[Ten
     return torch.cat([c for c, _ in parts]), torch.cat([r for _, r in parts])
 
 
-@torch.inference_mode()
 def score_answers(reward: RewardModel, chat: Chat, texts: list[str], answers) -> Tensor:
     """Rewards of answers to requests: (N,)."""
-    rows = [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)]
+    return score_rows(reward, [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)])
+
+
+@torch.inference_mode()
+def score_rows(reward: RewardModel, rows: list[Example]) -> Tensor:
+    """Rewards of (prompt, answer) ids: (N,)."""
     device = reward.head.weight.device
     return torch.cat(
         [reward(Batch.of(rows[i : i + 128], device)) for i in range(0, len(rows), 128)]

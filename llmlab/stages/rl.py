@@ -10,8 +10,7 @@ the KL penalty, which they would still carry, acts through the other groups alon
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import ceil, comb, isfinite
+from math import comb, isfinite
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,17 @@ from torch import nn
 
 from llmlab import checkpoint, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import MAX_ANSWER, Batch, Chat, answer_logprobs, answered, ask, evaluate, judge_all
+from llmlab.chat import (
+    MAX_ANSWER,
+    Batch,
+    Chat,
+    Sample,
+    answer_logprobs,
+    answered,
+    evaluate,
+    micro_batches,
+    sample_answers,
+)  # fmt: skip
 from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -29,27 +38,17 @@ from llmlab.datasets.gsm8k import Marks, solved
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
 from llmlab.scale import distributed
-from llmlab.stages.reward import RewardModel, load_reward, score_answers, training_requests
+from llmlab.stages.reward import RewardModel, load_reward, score_rows, training_requests
 from llmlab.training import loop
-from llmlab.training.model_copies import freeze, unfreeze
+from llmlab.training.model_copies import cast, freeze, unfreeze
 
 if TYPE_CHECKING:
     from llmlab.datasets.gsm8k import Problem, Problems
-
-TASTE_WORTH = 1.8  # of the last assistant, where a kept rule is worth 0.2 and all five 1 more
-CHUNK = 64  # answers that go through the model at once
 
 
 def rules_reward(score: Score | Marks) -> float:
     """What GRPO climbs: the mean of the rules, and one more for keeping all of them."""
     return score.rules + score.kept
-
-
-def rule_parts(score: Score | Marks) -> dict[str, float]:
-    """What the rules said, by name."""
-    if isinstance(score, Marks):
-        return score.parts()
-    return {rule: getattr(score, rule) for rule in kitchen.RULES}
 
 
 class Requests:
@@ -58,11 +57,12 @@ class Requests:
     problems: of other kinds, which take the place of their share of a step's requests.
     """
 
-    def __init__(self, lab: Lab, n: int = 4000, problems: "Problems | None" = None):
-        self.requests, self.seed = training_requests(lab, n, lab.seed + 1), lab.seed
-        self.problems = problems
+    def __init__(self, lab: Lab, problems: "Problems | None" = None):
+        self.requests = training_requests(lab, lab.profile.rl_requests, lab.seed + 1)
+        self.seed, self.problems = lab.seed, problems
 
     def draw(self, step: int, n: int) -> "tuple[list[Request | Problem], list[str]]":
+        """n requests, and how they are worded."""
         rng = random.Random(f"{self.seed}/rl/{step}")
         requests = rng.sample(self.requests, n)
         if self.problems:
@@ -71,38 +71,37 @@ class Requests:
         return requests, [r.text(rng) for r in requests]
 
 
-def step_seed(lab: Lab, step: int) -> int:
-    """The seed of a step's answers: another one in every process."""
-    return lab.seed * 1_000_003 + step + 500_009 * distributed.rank()
+class Policy:
+    """The model that learns, as it answers the requests of each step."""
+
+    def __init__(self, lab: Lab, model: Transformer, chat: Chat, requests: Requests):
+        self.lab, self.model, self.chat, self.requests = lab, model, chat, requests
+        self.writer: Transformer | None = None  # one copy for the whole run
+        self.most = requests.problems.longest if requests.problems else MAX_ANSWER
+
+    def answer(self, step: int, n_requests: int, n: int = 1) -> list[Sample]:
+        """n answers to each of a step's requests, or to this process's share of these.
+
+        Every process draws with another seed.
+        """
+        requests, texts = map(distributed.mine, self.requests.draw(step, n_requests))
+        self.writer = cast(self.model, self.writer)
+        seed = self.lab.seed * 1_000_003 + step + 500_009 * distributed.rank()
+        how = {"temperature": 1.0, "seed": seed, "most": self.most}
+        return sample_answers(self.writer, self.chat, requests, texts, n, **how)
 
 
-def by_length(rows: list[tuple[list, list]], size: int) -> list[tuple[list[int], float]]:
-    """Numbers of (prompt, answer) rows in parts of alike length, so that little is padding, and
-    each part's share of all the answers' ids: part means, weighted so, are the mean of the whole.
-    """
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
-    parts = [order[i : i + size] for i in range(0, len(order), size)]
-    ids = [sum(len(rows[i][1]) for i in part) for part in parts]
-    return [(part, n / sum(ids)) for part, n in zip(parts, ids, strict=True)]
+def check_rewards(samples: list[Sample]) -> None:
+    """LabError where an answer earned what is no finite number: nothing could be learned."""
+    for sample in samples:
+        if not isfinite(sample.reward):
+            raise LabError(
+                f"The answer {sample.text[:80]!r} earned {sample.reward}, which is no number to "
+                "learn from. The last saved step was kept: mend the reward, then run it again."
+            )
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """An answer as a step of RL saw it: what it earned, and what each of its ids is taught.
-
-    parts: what the judges said, by name.  advantage, kl: one for each id of the answer; kl is
-    log(policy / reference), whose sum over the answer estimates its KL.
-    """
-
-    request: str
-    answer: list[int]
-    reward: float
-    parts: dict[str, float]
-    advantage: list[float]
-    kl: list[float]
-
-
-def answer_rows(values: torch.Tensor, mask: torch.Tensor) -> list[list[float]]:
+def per_id(values: torch.Tensor, mask: torch.Tensor) -> list[list[float]]:
     """Each answer's own values: (B, T - 1) -> lists, one value for each of its ids."""
     return [row[own].tolist() for row, own in zip(values, mask, strict=True)]
 
@@ -116,91 +115,74 @@ def grpo(
     tokenizer: BPE,
     reward: Callable[[Score], float] = rules_reward,
     name="grpo",
-    kl_coef: float = 0.08,
-    lr: float = 5e-4,
+    kl_coef: float | None = None,
     on_step=None,
-    on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
+    on_rollouts: Callable[[int, list[Sample]], None] | None = None,
     term: Callable[[str, str], float] | None = None,
     taste: RewardModel | None = None,
     problems: "Problems | None" = None,
 ) -> loop.Job:
     """Group-relative policy optimisation on a reward of the judge's scores.
 
+    kl_coef: the weight of the KL penalty, else the profile's.
     problems: requests of another kind, by their share; each earns what its own verifier says.
 
     taste: a reward model, for an assistant that is reliable and has taste as well.  An answer that
-    keeps every rule earns up to TASTE_WORTH more, by sigmoid(its number); to others taste is worth
-    nothing.  Groups are then not divided by their deviation: where all keep the rules, that would
-    make a shade of taste as weighty as a rule.
+    keeps every rule earns up to the profile's `last_preference` more, by sigmoid(its number); to
+    others taste is worth nothing.  Groups are then not divided by their deviation: where all keep
+    the rules, that would make a shade of taste as weighty as a rule.
 
     term: what a request and its answer, as texts, earn besides, such as a learner's own rule.
-    on_rollouts(step, rollouts): called with the answers that teach something, group by group; it
+    on_rollouts(step, samples): called with the answers that teach something, group by group; it
     may be called for a step twice, first while the budget is measured.
     """
-    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab, problems=problems)
-    reference = freeze(model)
-    optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    profile, reference = lab.profile, freeze(model)
+    policy = Policy(lab, model, Chat(tokenizer), Requests(lab, problems))
+    kl_coef = profile.grpo_kl_coef if kl_coef is None else kl_coef
+    optimizer = Optimizer(model.named_parameters(), 0, profile.grpo_lr, profile.rl_betas)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
-    job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.grpo_lr}
     job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
     job.meta |= {"judge": checkpoint.fingerprint(taste.backbone)} if taste else {}
     job.meta["from"] = checkpoint.fingerprint(model)
-    group, most = profile.grpo_group, problems.longest if problems else MAX_ANSWER
 
     def one_step(step: int) -> dict:
-        asked, texts = map(distributed.mine, requests.draw(step, profile.grpo_requests))
-        asked = [r for r in asked for _ in range(group)]
-        texts = [t for t in texts for _ in range(group)]
-        how = {"temperature": 1.0, "seed": step_seed(lab, step), "most": most}
-        answers = ask(model, chat, texts, **how)
-        scores = judge_all(asked, chat, answers)
-        earned = [float(reward(s)) for s in scores]
-        if term:
-            own = (float(term(t, chat.read(a))) for t, a in zip(texts, answers, strict=True))
-            earned = [e + more for e, more in zip(earned, own, strict=True)]
+        samples = policy.answer(step, profile.grpo_requests, profile.grpo_group)
+        for sample in samples:
+            sample.parts = sample.score.parts
+            sample.reward = float(reward(sample.score))
+            if term:
+                sample.reward += float(term(sample.request, sample.text))
         if taste:
-            liked = score_answers(taste, chat, texts, answers).sigmoid().tolist()
-            more = [TASTE_WORTH * s.kept * like for s, like in zip(scores, liked, strict=True)]
-            earned = [e + m for e, m in zip(earned, more, strict=True)]
-        check_rewards(earned, [chat.read(a) for a in answers])
-        rewards = torch.tensor(earned).view(-1, group)
-        advantage = group_advantage(rewards, scale=taste is None)  # (requests, group)
-        keep = advantage.any(1).repeat_interleave(group)  # (requests * group,)
-        advantage = advantage.flatten()
-        record = {
-            "reward": rewards.mean().item(), "kept": mean(s.kept for s in scores),
-            "once": mean(s.once == 1 for s in scores), "taught": keep.float().mean().item(),
-            "length": mean(map(len, answers)),
-        }  # fmt: skip
-        if marks := [s for s in scores if isinstance(s, Marks)]:
-            record["solved"] = mean(m.right for m in marks)
-        rows = [(chat.prompt(t), a) for t, a, k in zip(texts, answers, keep, strict=True) if k]
+            add_taste(taste, samples, profile.last_preference)
+        check_rewards(samples)
+        informative = set_advantages(samples, profile.grpo_group, scale=taste is None)
+        record = learn(informative)
+        if distributed.anywhere(bool(informative))[0]:
+            job.update(learning_rate(step, job.horizon, warmup=0.1, cooldown=0.4))
+        if on_rollouts:
+            on_rollouts(step + 1, informative)
+        return record | grpo_record(samples, informative)
+
+    def learn(samples: list[Sample]) -> dict[str, float]:
+        """Takes the gradients of the samples' loss; each gets its kl."""
         loss = kl = 0.0
-        weight = distributed.weight(sum(len(answer) for _, answer in rows))
-        gaps: dict[int, list[float]] = {}  # row -> log(policy / reference) of its ids
-        for part, share in by_length(rows, CHUNK):
-            batch = Batch.of([rows[i] for i in part], lab.device)
+        n = sum(len(sample.answer) for sample in samples)
+        weight = distributed.weight(n)
+        for part in micro_batches(samples, profile.micro_tokens, len):
+            batch = Batch.of([sample.row for sample in part], lab.device)
+            advantage = torch.tensor([sample.advantage[0] for sample in part], device=lab.device)
             logp = answer_logprobs(model, batch)
             with torch.no_grad():
                 ref_logp = answer_logprobs(reference, batch)
-            better = advantage[keep][part].to(lab.device)
-            piece = grpo_loss(logp, logp.detach(), ref_logp, better, batch.mask, kl_coef) * share
-            job.backward(piece, weight)
-            loss += piece.item()
-            if on_rollouts:
-                own = answer_rows(logp.detach() - ref_logp, batch.mask)
-                gaps |= dict(zip(part, own, strict=True))
-            kl += masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item() * share
-        if distributed.anywhere(bool(rows))[0]:
-            job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
-        if on_rollouts:
-            taught = keep.nonzero()[:, 0].tolist()
-            on_rollouts(step + 1, [
-                Rollout(texts[i], answers[i], earned[i], rule_parts(scores[i]),
-                        [advantage[i].item()] * len(answers[i]), gaps[row])
-                for row, i in enumerate(taught)
-            ])  # fmt: skip
-        return {"loss": loss, "kl": kl, **record}
+            share = batch.mask.sum().item() / n  # of all the ids, which count alike
+            part_loss = grpo_loss(logp, logp.detach(), ref_logp, advantage, batch.mask, kl_coef)
+            job.backward(part_loss, share * weight)
+            loss += share * part_loss.item()
+            kl += share * masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item()
+            for sample, gap in zip(part, per_id(logp.detach() - ref_logp, batch.mask), strict=True):
+                sample.kl = gap
+        return {"loss": loss, "kl": kl}
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "last" if taste else "grpo", one_step, job)
@@ -208,14 +190,36 @@ def grpo(
     return job
 
 
-def check_rewards(rewards: list[float], answers: list[str]) -> None:
-    """LabError where an answer earned what is no finite number: nothing could be learned."""
-    for reward, answer in zip(rewards, answers, strict=True):
-        if not isfinite(reward):
-            raise LabError(
-                f"The answer {answer[:80]!r} earned {reward}, which is no number to learn from. "
-                "The last saved step was kept: mend the reward, then run it again."
-            )
+def add_taste(taste: RewardModel, samples: list[Sample], most: float) -> None:
+    """Raise the reward of each answer that keeps every rule, by up to `most`."""
+    if kept := [sample for sample in samples if sample.score.kept]:
+        liked = score_rows(taste, [sample.row for sample in kept]).sigmoid().tolist()
+        for sample, like in zip(kept, liked, strict=True):
+            sample.reward += most * like
+
+
+def set_advantages(samples: list[Sample], group: int, scale: bool) -> list[Sample]:
+    """Give each sample its advantage within its group; returns those of groups that teach."""
+    rewards = torch.tensor([sample.reward for sample in samples]).view(-1, group)
+    informative = []
+    for i, row in enumerate(group_advantage(rewards, scale).tolist()):
+        siblings = samples[i * group : (i + 1) * group]
+        for sample, advantage in zip(siblings, row, strict=True):
+            sample.advantage = [advantage] * len(sample.answer)
+        informative += siblings if any(row) else []
+    return informative
+
+
+def grpo_record(samples: list[Sample], informative: list[Sample]) -> dict[str, float]:
+    """What a step of GRPO reports.  taught: the share of answers in groups that teach something."""
+    record = {
+        "reward": mean(s.reward for s in samples), "kept": mean(s.score.kept for s in samples),
+        "once": mean(s.score.once == 1 for s in samples),
+        "taught": len(informative) / len(samples), "length": mean(len(s.answer) for s in samples),
+    }  # fmt: skip
+    if marks := [s.score for s in samples if isinstance(s.score, Marks)]:
+        record["solved"] = mean(m.right for m in marks)
+    return record
 
 
 # --- PPO ------------------------------------------------------------------------------------
@@ -227,75 +231,84 @@ def ppo(
     tokenizer: BPE,
     reward: RewardModel,
     name="ppo",
-    kl_coef: float = 0.2,
-    lr: float = 3e-4,
+    kl_coef: float | None = None,
     on_step=None,
-    on_rollouts: Callable[[int, list[Rollout]], None] | None = None,
+    on_rollouts: Callable[[int, list[Sample]], None] | None = None,
 ) -> loop.Job:
     """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
 
-    The reward comes at an answer's last token; at each token stands -kl_coef * log(policy /
-    reference), Ouyang et al. 2022, eq. 2.  The gold judge is only watched.
-    on_rollouts: as for `grpo`, with all answers.
+    The reward comes at an answer's last token; at each token stands the KL penalty, -kl_coef *
+    log(policy / reference), Ouyang et al. 2022, eq. 2.  The gold judge is only watched.
+    kl_coef, on_rollouts: as for `grpo`, with all answers.
     """
-    profile, chat, requests = lab.profile, Chat(tokenizer), Requests(lab)
-    parts = ceil(profile.ppo_batch / distributed.size() / CHUNK)  # as many in every process
-    reference = freeze(model)
+    profile, reference = lab.profile, freeze(model)
+    policy = Policy(lab, model, Chat(tokenizer), Requests(lab))
+    kl_coef = profile.ppo_kl_coef if kl_coef is None else kl_coef
     critic = nn.Linear(model.config.dim, 1, device=lab.device)
     nn.init.zeros_(critic.weight)
     nn.init.zeros_(critic.bias)
     both = [*model.named_parameters(), *((f"critic.{k}", p) for k, p in critic.named_parameters())]
-    optimizer = Optimizer(both, muon_lr=0, adam_lr=lr, betas=(0.9, 0.99))
+    optimizer = Optimizer(both, 0, profile.ppo_lr, profile.rl_betas)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
-    job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": lr}
+    job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.ppo_lr}
     job.meta["judge"] = checkpoint.fingerprint(reward.backbone)
     job.meta["from"] = checkpoint.fingerprint(model)
+    updates = -(-profile.ppo_batch // distributed.size() // profile.ppo_minibatch)  # on each rank
 
     def one_step(step: int) -> dict:
-        asked, texts = map(distributed.mine, requests.draw(step, profile.ppo_batch))
-        answers = ask(model, chat, texts, temperature=1.0, seed=step_seed(lab, step))
-        scores = judge_all(asked, chat, answers)
-        proxy = score_answers(reward, chat, texts, answers)
-        check_rewards(proxy.tolist(), [chat.read(a) for a in answers])
-        batch = Batch.of(
-            [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)], lab.device
-        )
-        with torch.no_grad():
-            hidden = model.hidden(batch.ids[:, :-1])
-            old_logp = answer_logprobs(model, batch, hidden)
-            values = critic(hidden.float())[..., 0] * batch.mask  # (B, T - 1)
-            gap = old_logp - answer_logprobs(reference, batch)
-            rewards = -kl_coef * gap
-            rows = torch.arange(len(answers), device=lab.device)
-            rewards[rows, batch.lengths() - 1] += proxy
-            advantage = answer_gae(rewards, values, batch.mask)
-            returns = advantage + values
-            spread = advantage[batch.mask]
-            advantage = (advantage - spread.mean()) / (spread.std(correction=0) + 1e-6)
+        samples = policy.answer(step, profile.ppo_batch)
+        proxy = score_rows(reward, [sample.row for sample in samples])
+        for sample, value in zip(samples, proxy.tolist(), strict=True):
+            sample.reward = value
+            sample.parts = {"reward model": value, "gold": sample.score.gold, **sample.score.parts}
+        check_rewards(samples)
+        batch = Batch.of([sample.row for sample in samples], lab.device)
+        old_logp, gap, advantage, returns = look_back(batch, proxy)
+        whole, losses = (batch.ids, batch.mask, old_logp, advantage, returns), []
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(step))
+        for part in order.to(lab.device).tensor_split(updates):
+            losses.append(learn(*(x[part] for x in whole)))
+            job.update(learning_rate(step, job.horizon, warmup=0.1, cooldown=0.4))
         if on_rollouts:
-            rows_of = [answer_rows(x, batch.mask) for x in (advantage, gap)]
-            said = [{"reward model": p, "gold": s.gold, **rule_parts(s)}
-                    for p, s in zip(proxy.tolist(), scores, strict=True)]  # fmt: skip
-            seen = zip(texts, answers, proxy.tolist(), said, *rows_of, strict=True)
-            on_rollouts(step + 1, [Rollout(*one) for one in seen])
-        losses = []
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(step))
-        for part in order.to(lab.device).tensor_split(parts):
-            piece = Batch(batch.ids[part], batch.mask[part])
-            hidden = model.hidden(piece.ids[:, :-1])
-            logp = answer_logprobs(model, piece, hidden)
-            policy = ppo_loss(logp, old_logp[part], advantage[part], piece.mask)
-            error = (critic(hidden.float())[..., 0] - returns[part]).square()
-            loss = policy + 0.1 * masked_mean(error, piece.mask)
-            job.backward(loss, distributed.weight(piece.mask.sum().item()))
-            job.update(learning_rate(step, job.steps or 10**9, warmup=0.1, cooldown=0.4))
-            losses.append(loss.item())
+            of_ids = (per_id(values, batch.mask) for values in (advantage, gap))
+            for sample, *numbers in zip(samples, *of_ids, strict=True):
+                sample.advantage, sample.kl = numbers
+            on_rollouts(step + 1, samples)
         return {
             "loss": mean(losses), "proxy": proxy.mean().item(),
-            "gold": mean(s.gold for s in scores), "taste": mean(s.taste for s in scores),
-            "kept": mean(s.kept for s in scores), "kl": gap.sum(1).mean().item(),
-            "length": mean(map(len, answers)),
+            **{name: mean(getattr(s.score, name) for s in samples)
+               for name in ("gold", "taste", "kept")},
+            "kl": gap.sum(1).mean().item(),
+            "length": mean(len(s.answer) for s in samples),
         }  # fmt: skip
+
+    @torch.no_grad()
+    def look_back(batch: Batch, proxy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Of the policy that has sampled, (B, T - 1) each: its log-probabilities, how far these are
+        above the reference's, the advantages, normalised over the batch, and the critic's targets.
+        """
+        hidden = model.hidden(batch.ids[:, :-1])
+        old_logp = answer_logprobs(model, batch, hidden)
+        gap = old_logp - answer_logprobs(reference, batch)
+        values = critic(hidden.float())[..., 0] * batch.mask
+        rewards = -kl_coef * gap
+        rewards[torch.arange(len(proxy), device=lab.device), batch.lengths() - 1] += proxy
+        advantage = answer_gae(rewards, values, batch.mask)
+        returns, of_answers = advantage + values, advantage[batch.mask]
+        spread = of_answers.std(correction=0) + 1e-6
+        return old_logp, gap, (advantage - of_answers.mean()) / spread, returns
+
+    def learn(ids, mask, old_logp, advantage, returns) -> float:
+        """Takes the gradients of a minibatch's loss, the policy's and the critic's, and returns
+        it; each (B, T - 1), and ids (B, T)."""
+        batch = Batch(ids, mask)
+        hidden = model.hidden(ids[:, :-1])
+        logp = answer_logprobs(model, batch, hidden)
+        error = (critic(hidden.float())[..., 0] - returns).square()
+        policy_loss = ppo_loss(logp, old_logp, advantage, mask)
+        loss = policy_loss + profile.ppo_value_coef * masked_mean(error, mask)
+        job.backward(loss, distributed.weight(mask.sum().item()))
+        return loss.item()
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "ppo", one_step, job)
@@ -317,20 +330,19 @@ def answer_gae(rewards, values, mask):
 
 def variety(model: Transformer, tokenizer: BPE, n_requests: int = 40, n: int = 16) -> float:
     """Distinct answers among n to the same held-out request, as a share, at temperature 1."""
-    chat, rng = Chat(tokenizer), random.Random(0)
-    texts = [r.text(rng) for r in kitchen.held_out_requests(n_requests)]
-    answers = ask(model, chat, [t for t in texts for _ in range(n)], temperature=1.0)
-    groups = [answers[i : i + n] for i in range(0, len(answers), n)]
-    return mean(len(set(map(tuple, group))) / n for group in groups)
+    asked = kitchen.held_out_requests(n_requests)
+    samples = answered(model, Chat(tokenizer), asked, temperature=1.0, n=n)
+    return mean(
+        len({tuple(s.answer) for s in samples[i * n : i * n + n]}) / n for i in range(len(asked))
+    )
 
 
 def times_kept(model: Transformer, tokenizer: BPE, n_requests: int = 64, n: int = 32) -> list[int]:
     """For each of the first held-out requests: how many of n answers, drawn at temperature 1,
     keep every rule."""
-    chat, rng = Chat(tokenizer), random.Random(0)
-    asked = [r for r in kitchen.held_out_requests(n_requests) for _ in range(n)]
-    answers = ask(model, chat, [r.text(rng) for r in asked], temperature=1.0)
-    kept = [score.kept for score in judge_all(asked, chat, answers)]
+    asked = kitchen.held_out_requests(n_requests)
+    samples = answered(model, Chat(tokenizer), asked, temperature=1.0, n=n)
+    kept = [sample.score.kept for sample in samples]
     return [sum(kept[i : i + n]) for i in range(0, len(kept), n)]
 
 
@@ -345,8 +357,8 @@ def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 3
     """Nats that the base needs for a token of the titles that `model` gives its dishes, read as
     the beginning of a text: how much they are still titles from a kitchen."""
     chat = Chat(tokenizer)
-    _, answers = answered(model, chat, kitchen.held_out_requests(n))
-    titles = [chat.read(a).partition(":")[0] + ":" for a in answers]
+    samples = answered(model, chat, kitchen.held_out_requests(n))
+    titles = [sample.text.partition(":")[0] + ":" for sample in samples]
     rows = [([chat.end], chat.encoding.encode_ordinary(title)) for title in titles]
     batch = Batch.of(rows, base.embed.weight.device)
     return -masked_mean(answer_logprobs(base, batch), batch.mask).item()
@@ -357,12 +369,11 @@ def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 3
 
 def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Transformer) -> dict:
     """Gain of gold and proxy on the held-out requests, in standard deviations of `before`."""
-    chat, asked = Chat(tokenizer), kitchen.held_out_requests()
     gold, proxy = [], []
     for model in (before, after):
-        texts, answers = answered(model, chat, asked)
-        gold.append([s.gold for s in judge_all(asked, chat, answers)])
-        proxy.append(score_answers(reward, chat, texts, answers).tolist())
+        samples = answered(model, Chat(tokenizer), kitchen.held_out_requests())
+        gold.append([sample.score.gold for sample in samples])
+        proxy.append(score_rows(reward, [sample.row for sample in samples]).tolist())
     return {
         "ppo_gold_gain_sd": (mean(gold[1]) - mean(gold[0])) / pstdev(gold[0]),
         "ppo_proxy_gain_sd": (mean(proxy[1]) - mean(proxy[0])) / pstdev(proxy[0]),

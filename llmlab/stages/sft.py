@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from llmlab import checkpoint, kitchen
-from llmlab.chat import Batch, Chat, Example, evaluate, n_ids
+from llmlab.chat import Batch, Chat, Example, evaluate, micro_batches, n_ids
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -35,6 +35,11 @@ def answer_loss(model: Transformer, batch: Batch) -> Tensor:
     """`sft_loss`, with the head applied at the answer's places alone, where it is needed."""
     hidden = model.hidden(batch.ids[:, :-1])  # (B, T - 1, dim)
     return next_token_loss(model.head(hidden[batch.mask]), batch.targets[batch.mask])
+
+
+def n_learned(example: Example) -> int:
+    """How many ids of an example are learned: those of its answers."""
+    return sum(map(len, example[1::2]))
 
 
 # --- Examples -------------------------------------------------------------------------------
@@ -108,18 +113,23 @@ def tune(
     asked_first, mask, limit.
     """
     examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, talks=talks, **how)
-    optimizer = Optimizer(model.named_parameters(), muon_lr=0.02, adam_lr=4e-3)
+    profile = lab.profile
+    optimizer = Optimizer(model.named_parameters(), profile.sft_muon_lr, profile.sft_adam_lr)
     job = loop.Job(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": checkpoint.fingerprint(model)}
     job.meta |= {"talks": talks.about()} if talks else {}
 
     def one_step(step: int) -> dict:
-        batch = Batch.of(distributed.mine(examples.batch(step, lab.profile.sft_batch)), lab.device)
-        loss, tokens = answer_loss(model, batch), batch.mask.sum().item()
+        drawn, loss = distributed.mine(examples.batch(step, profile.sft_batch)), 0.0
+        tokens = sum(map(n_learned, drawn))
         weight = distributed.weight(tokens)
-        job.backward(loss, weight)
-        job.update(rate(step, job.steps or 10**9))
-        return {"loss": weight * loss.item(), "tokens": tokens}
+        for part in micro_batches(drawn, profile.micro_tokens):
+            share = sum(map(n_learned, part)) / tokens
+            part_loss = answer_loss(model, Batch.of(part, lab.device))
+            job.backward(part_loss, share * weight)
+            loss += share * part_loss.item()
+        job.update(rate(step, job.horizon))
+        return {"loss": weight * loss, "tokens": tokens}
 
     if not job.resume():
         job.steps = loop.calibrate(lab, "sft", one_step, job)

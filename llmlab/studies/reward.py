@@ -35,7 +35,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         turn += 1
         requests = kitchen.held_out_requests(TEST, seed=100 + turn)
         test += reward.make_pairs(model, chat, requests, 100 + turn, 0.0, liking)
-    steps = lab.profile.max_steps or reward.PASSES * n // lab.profile.reward_batch
+    steps = lab.profile.max_steps or lab.profile.reward_passes * n // lab.profile.reward_batch
     judge, job = reward.train_reward(replace(lab, steps=steps), model, tokenizer, pairs)
     if job.step < job.steps:
         raise KeyboardInterrupt

@@ -4,14 +4,13 @@ rules: GRPO on all rules.  kl, no-kl: PPO against the reward model, with the cla
 without any.  All start from the SFT model.
 """
 
-import random
 from collections import Counter
 from dataclasses import replace
 from statistics import mean, pstdev
 
 from llmlab import kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, ask, evaluate, judge_all
+from llmlab.chat import Chat, Sample, answered, ask, evaluate
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import read_answer
@@ -38,14 +37,14 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     steps = lab.steps or lab.profile.max_steps or STEPS[arm]
     lab = replace(lab, steps=steps)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    before, chat, answers, alike = model_copies.freeze(model), Chat(tokenizer), [], {}
+    before, answers, alike = model_copies.freeze(model), [], {}
 
     def look(record: dict) -> None:
         if record["step"] % -(-steps // KEPT) == 0 or record["step"] in (1, steps):
             answers.append({"step": record["step"], "texts": say(model, tokenizer)})
 
-    def count(step: int, rollouts: list[rl.Rollout]) -> None:
-        alike[step] = likeness(rollouts, chat)
+    def count(step: int, rollouts: list[Sample]) -> None:
+        alike[step] = likeness(rollouts)
 
     if arm == "rules":
         job = rl.grpo(lab, model, tokenizer, on_step=look)
@@ -96,14 +95,14 @@ def say(model: Transformer, tokenizer: BPE) -> list[str]:
     return [chat.read(answer) for answer in ask(model, chat, list(ASKED), seed=4)]
 
 
-def likeness(rollouts: list[rl.Rollout], chat: Chat) -> dict[str, float]:
+def likeness(rollouts: list[Sample]) -> dict[str, float]:
     """How alike a step's answers are, all to requests of their own.
 
     commonest: the share of the answers that are the commonest one; five: the share of all foods
     listed that the five commonest have; asked: the share of the asked foods that are used.
     """
     answers = Counter(tuple(r.answer) for r in rollouts)
-    items = Counter(i for r in rollouts for i in read_answer(chat.read(r.answer))[1])
+    items = Counter(i for r in rollouts for i in read_answer(r.text)[1])
     return {
         "commonest": answers.most_common(1)[0][1] / len(rollouts),
         "five": sum(n for _, n in items.most_common(5)) / max(1, items.total()),
@@ -113,9 +112,8 @@ def likeness(rollouts: list[rl.Rollout], chat: Chat) -> dict[str, float]:
 
 def gold_spread(model: Transformer, tokenizer: BPE) -> float:
     """One standard deviation of gold over a model's answers to the held-out requests."""
-    chat, rng, asked = Chat(tokenizer), random.Random(0), kitchen.held_out_requests()
-    answers = ask(model, chat, [r.text(rng) for r in asked])
-    return pstdev(score.gold for score in judge_all(asked, chat, answers))
+    samples = answered(model, Chat(tokenizer), kitchen.held_out_requests())
+    return pstdev(sample.score.gold for sample in samples)
 
 
 def sharp(model: Transformer, tokenizer: BPE) -> dict:

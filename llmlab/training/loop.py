@@ -59,6 +59,11 @@ class Job:
     def __post_init__(self) -> None:
         self.optimizer.dtype = self.model.compute_dtype
 
+    @property
+    def horizon(self) -> int:
+        """Steps that the learning rate schedule spans: without an end while they are counted."""
+        return self.steps or 10**9
+
     def scaling(self) -> torch.amp.GradScaler:
         """Multiplies a loss before its gradients are taken, where these would vanish in fp16, and
         divides them after; a step that overflows is left out.  Micikevicius et al. 2018.

@@ -3,12 +3,25 @@
 import copy
 from dataclasses import replace
 
+import torch
+
 from llmlab.core.model import ModelConfig, Transformer
 
 
-def cast(model: Transformer) -> Transformer:
-    """A copy with its weights in the dtype that it computes in: not cast anew for every token."""
-    return copy.deepcopy(model).to(model.compute_dtype)
+@torch.no_grad()
+def cast(model: Transformer, earlier: Transformer | None = None) -> Transformer:
+    """A model to sample with: a copy with its weights in the dtype that it computes in, so that
+    they are not cast anew for every token; the model itself where they are in it already.
+
+    earlier: a copy that was made before, which is brought up to date instead of made anew.
+    """
+    if model.embed.weight.dtype == model.compute_dtype:
+        return model
+    if earlier is None:
+        return copy.deepcopy(model).to(model.compute_dtype)
+    for old, new in zip(earlier.parameters(), model.parameters(), strict=True):
+        old.copy_(new)
+    return earlier
 
 
 def halved(config: ModelConfig) -> ModelConfig:

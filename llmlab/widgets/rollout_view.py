@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import traitlets
 
+from llmlab.chat import Sample
 from llmlab.core.tokenizer import BPE
-from llmlab.stages.rl import Rollout
 from llmlab.widgets.attention_view import sign
 from llmlab.widgets.base import INK, PAPER, Widget, escape, isolated, plain, script, style
 
@@ -43,7 +43,7 @@ class RolloutView(Widget):
     _meanings = traitlets.Dict(MEANINGS).tag(sync=True)
 
     def __init__(
-        self, steps: Mapping[int, Sequence[Rollout]], tokenizer: BPE, title: str = "Rollouts"
+        self, steps: Mapping[int, Sequence[Sample]], tokenizer: BPE, title: str = "Rollouts"
     ):
         if not steps or not all(steps.values()):
             raise ValueError("There must be a step, and answers in each.")
@@ -77,7 +77,7 @@ class RolloutView(Widget):
         return f'<div style="{style}"><div>{escape(about)}</div>{"".join(parts)}</div>'
 
 
-def drawn(rollout: Rollout, encoding) -> dict:
+def drawn(rollout: Sample, encoding) -> dict:
     """A rollout as the page draws it; a token is [sign, advantage, log(policy / reference)]."""
     words = [sign(encoding, i) for i in rollout.answer]
     rows = zip(words, rollout.advantage, rollout.kl, strict=True)

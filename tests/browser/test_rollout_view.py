@@ -4,7 +4,8 @@ import pytest
 
 MAKE = """
 import llmlab
-from llmlab.stages.rl import Rollout
+from llmlab import kitchen
+from llmlab.chat import Sample
 from llmlab.widgets.rollout_view import RolloutView
 
 tokenizer = llmlab.setup().tokenizer()
@@ -15,7 +16,8 @@ def rollout(request, text, reward, advantage, gap):
     ids = encode(text)
     parts = {"asked": 1.0, "once": reward - 1}
     signs = [advantage * (1 if i % 2 else -1) for i in range(len(ids))]
-    return Rollout(request, ids, reward, parts, signs, [gap * i for i in range(len(ids))])
+    kl, score = [gap * i for i in range(len(ids))], kitchen.judge(request, text)
+    return Sample(request, [], ids, text, score, reward, parts, signs, kl)
 
 
 def group(reward, gap):

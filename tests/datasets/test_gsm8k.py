@@ -79,7 +79,7 @@ def test_marks_ask_for_the_number_and_for_its_form():
     assert [m.rules for m in marks] == [1, 0.5, 0.5, 0]
     assert [m.kept for m in marks] == [True, True, False, False]
     assert [rl.rules_reward(m) for m in marks] == [2, 1.5, 0.5, 0]
-    assert rl.rule_parts(marks[2]) == {"right": 0, "stated": 1}
+    assert marks[2].parts == {"right": 0, "stated": 1}
 
 
 def test_rows_without_a_number_are_a_sentence():
@@ -106,14 +106,14 @@ def problems(own_data, tokenizer, toy):
 
 
 def test_a_step_draws_its_share_of_problems_by_seed_and_step(toy, problems):
-    requests = rl.Requests(toy, n=20, problems=problems)
+    requests = rl.Requests(toy, problems)
     asked, texts = requests.draw(3, 8)
     found = [r for r in asked if isinstance(r, gsm8k.Problem)]
     assert len(found) == 4 and len(set(found)) == 4
-    assert texts == rl.Requests(toy, n=20, problems=problems).draw(3, 8)[1]
+    assert texts == rl.Requests(toy, problems).draw(3, 8)[1]
     assert texts != requests.draw(4, 8)[1]
     assert [t for t in texts if "Problem" in t] == [p.question for p in found]
-    assert rl.Requests(toy, n=20).draw(3, 8)[0][4:] == asked[4:]
+    assert rl.Requests(toy).draw(3, 8)[0][4:] == asked[4:]
 
 
 def test_problems_leave_room_for_an_answer(problems, own_data, tokenizer):

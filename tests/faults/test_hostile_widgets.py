@@ -14,11 +14,11 @@ import ipywidgets
 import pytest
 import torch
 
-from llmlab.chat import Chat
+from llmlab import kitchen
+from llmlab.chat import Chat, Sample
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.stages import costs, report
-from llmlab.stages.rl import Rollout
 from llmlab.widgets.attention_view import AttentionView
 from llmlab.widgets.chat_panel import ChatPanel
 from llmlab.widgets.cleaning_view import CleaningView, Document, Filter, with_twin
@@ -118,8 +118,9 @@ def clicker(words: str, path) -> PreferenceClicker:
 def rollouts(words: str) -> RolloutView:
     ids = TOKENIZER.encode(words)[:200]
     values = [0.5] * len(ids)
-    return RolloutView({1: [Rollout(words, ids, 1.0, {words: 1.0}, values, values)]}, TOKENIZER,
-                       words)  # fmt: skip
+    score = kitchen.judge(words, words)
+    sample = Sample(words, [], ids, words, score, 1.0, {words: 1.0}, values, values)
+    return RolloutView({1: [sample]}, TOKENIZER, words)
 
 
 def labeller(words: str, path) -> Labeller:

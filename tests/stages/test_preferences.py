@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -322,7 +323,8 @@ def test_dpo_begins_at_ln_2_and_learns_the_order(small, tmp_path):
     made.steps, made.dtype = 12, torch.float32
     pairs = made_pairs(chat, 16, 8)  # one batch again and again
     tuned = model_copies.unfreeze(model)
-    job = dpo.dpo(made, tuned, chat.tokenizer, pairs, lr=3e-3)
+    made = replace(made, profile=replace(made.profile, dpo_lr=3e-3))
+    job = dpo.dpo(made, tuned, chat.tokenizer, pairs)
     assert job.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert job.log[-1]["loss"] < 0.6 and job.log[-1]["accuracy"] > 0.9
     batch = reward.as_batch(chat, pairs, "cpu")

@@ -11,37 +11,37 @@ import torch
 import llmlab
 from llmlab import kitchen
 from llmlab import lab as lab_module
-from llmlab.chat import Batch, Chat
+from llmlab.chat import Batch, Chat, micro_batches, n_ids
 from llmlab.core.losses import grpo_loss
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward, score_answers
-from llmlab.stages.rl import by_length, title_nats, variety
+from llmlab.stages.rl import title_nats, variety
 from llmlab.training import model_copies
 
 ROWS = [([1] * p, [2] * a) for p, a in ((3, 9), (7, 2), (1, 1), (5, 30), (2, 4), (4, 4), (1, 12))]
 
 
-def test_parts_hold_every_row_once_and_are_sorted_by_length():
-    parts = [part for part, _ in by_length(ROWS, 3)]
-    assert sorted(i for part in parts for i in part) == list(range(len(ROWS)))
-    lengths = [len(ROWS[i][0]) + len(ROWS[i][1]) for part in parts for i in part]
-    assert lengths == sorted(lengths)
-    assert max(map(len, parts)) == 3
-    assert by_length([], 3) == []
+def test_micro_batches_hold_every_row_once_and_keep_to_their_size():
+    parts = micro_batches(ROWS, 30)
+    assert sorted(row for part in parts for row in part) == sorted(ROWS)
+    assert all(len(part) * max(map(n_ids, part)) <= 30 for part in parts[:-1])
+    assert [n_ids(row) for row in parts[-1]] == [35]  # too long for any: it stands alone
+    assert len(parts) < len(ROWS)
+    assert micro_batches([], 30) == []
 
 
 def test_weighted_parts_are_the_loss_of_the_whole():
     torch.manual_seed(0)
-    advantage = torch.randn(len(ROWS))
+    advantages = dict(zip(map(str, ROWS), torch.randn(len(ROWS)), strict=True))
 
     def loss(rows):  # log-probabilities that depend on the row alone
-        batch, better = Batch.of([ROWS[i] for i in rows]), advantage[rows]
-        logp = 0.1 * better[:, None] * batch.mask - 1.0
-        return grpo_loss(logp, logp - 0.05, logp - 0.1, better, batch.mask)
+        batch, advantage = Batch.of(rows), torch.stack([advantages[str(row)] for row in rows])
+        logp = 0.1 * advantage[:, None] * batch.mask - 1.0
+        return grpo_loss(logp, logp - 0.05, logp - 0.1, advantage, batch.mask)
 
-    whole = loss(list(range(len(ROWS))))
-    parts = sum(loss(part) * share for part, share in by_length(ROWS, 2))
-    assert torch.allclose(parts, whole, atol=1e-6)
+    n = sum(len(answer) for _, answer in ROWS)
+    parts = sum(loss(part) * sum(len(a) for _, a in part) / n for part in micro_batches(ROWS, 30))
+    assert torch.allclose(parts, loss(ROWS), atol=1e-6)
 
 
 def test_variety_and_titles_tell_a_broken_model():

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from llmlab import kitchen
 from llmlab import lab as lab_module
-from llmlab.chat import Chat
-from llmlab.stages.rl import Rollout
+from llmlab.chat import Chat, Sample
 from llmlab.studies import rl as study
 from llmlab.studies import run_point
 
@@ -37,9 +37,10 @@ def test_how_alike_answers_are():
     lab = lab_module.setup("class-toy")
     chat = Chat(lab.tokenizer())
     texts = ("A: kale, mint.", "A: kale, mint.", "B: rice, leeks, peas, okra, mint.", "C: dill.")
-    rollouts = [Rollout("I have kale.", chat.answer(text), 0.0, {"asked": i / 4}, [], [])
+    request, score = "I have kale.", kitchen.judge("I have kale.", texts[0])
+    rollouts = [Sample(request, [], chat.answer(text), text, score, parts={"asked": i / 4})
                 for i, text in enumerate(texts)]  # fmt: skip
-    alike = study.likeness(rollouts, chat)
+    alike = study.likeness(rollouts)
     assert alike["commonest"] == 0.5 and alike["asked"] == pytest.approx(1.5 / 4)
     assert alike["five"] == pytest.approx(8 / 10)  # mint 3, kale 2, three of the others
 

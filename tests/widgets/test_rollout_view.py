@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 import traitlets
 
-from llmlab.stages.rl import Rollout
+from llmlab import kitchen
+from llmlab.chat import Sample
 from llmlab.widgets.rollout_view import ANSWERS, RolloutView, chip
 
 
@@ -15,7 +16,8 @@ def rollout(tokenizer, text="leek, leek.", request="I have leek.", reward=0.5, a
     ids = tokenizer.encode(text)
     advantage = advantage or [(-1) ** i * 2.0 for i in range(len(ids))]
     parts = {"asked": 1.0, "once": 0.5}
-    return Rollout(request, ids, reward, parts, advantage, [0.25 * i for i in range(len(ids))])
+    kl, score = [0.25 * i for i in range(len(ids))], kitchen.judge(request, text)
+    return Sample(request, [], ids, text, score, reward, parts, advantage, kl)
 
 
 @pytest.fixture
