@@ -215,6 +215,17 @@ def test_fixed_shapes_write_the_same_greedy_answers(dtype):
         assert all(stop not in answer[:-1] for answer in got)
 
 
+def test_several_answers_to_a_prompt_are_those_to_it_alone():
+    made, prompts = model(), [[5, 9, 2], [1], [7, 7, 7, 7, 3, 2]]
+    for write in (generate, cuda_graphs.generate):
+        alone = write(made, prompts, 12, stop=60, temperature=0)
+        thrice = write(made, prompts, 12, stop=60, temperature=0, num_return_sequences=3)
+        assert thrice == [answer for answer in alone for _ in range(3)]
+        drawn = write(made, prompts, 12, stop=60, num_return_sequences=3,
+                      generator=torch.Generator().manual_seed(1))  # fmt: skip
+        assert len({tuple(answer) for answer in drawn}) == 9
+
+
 def test_draws_follow_the_same_chances():
     """A thousand first ids after one prompt, from both: the shares differ by chance alone."""
     made, n = model(), 1000
