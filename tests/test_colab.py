@@ -22,7 +22,7 @@ from llmlab.classroom.student_edition import make_student
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("extra/*.ipynb")])
-ON_GITHUB = re.compile(r"github(?:\.com|usercontent\.com)?[/:]([\w.-]+/[\w.-]+)")
+ON_GITHUB = re.compile(r"github(?:\.com|usercontent\.com)?[/:](?!workflows/)([\w.-]+/[\w.-]+)")
 CITED = {"huggingface/datatrove", "ggml-org/ggml"}  # what comments refer to; nothing is run of it
 
 
