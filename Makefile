@@ -21,8 +21,9 @@ check: dev
 test: check
 	$(VENV_PYTHON) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks
 	$(VENV_PYTHON) -m pytest tests/browser $(SIDE_BY_SIDE)
+# All parts, or some: make slow PART="exam faults"; in so many minutes: make slow MINUTES=30
 slow: dev
-	$(VENV_PYTHON) -m pytest tests/slow
+	$(VENV_PYTHON) tests/slow/run.py $(PART) $(if $(MINUTES),--minutes $(MINUTES))
 test-all: test slow
 # For other machines: make bundle FOR="--python 3.12 --platform windows --out E:/"
 bundle: setup

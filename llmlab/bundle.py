@@ -229,8 +229,10 @@ def pack(archive: Path, files: dict[str, Path], wanted: Target) -> None:
     print(file=sys.stderr)
 
 
-def add(archive: zipfile.ZipFile, name: str, path: Path, tell: Callable[[int], None]) -> str:
-    """Put a file into the archive; the SHA-256 of what went in."""
+def add(
+    archive: zipfile.ZipFile, name: str, path: Path, tell: Callable[[int], None] = lambda size: None
+) -> str:
+    """Put a file into the archive; the SHA-256 of what went in.  tell: called with bytes done."""
     digest = hashlib.sha256()
     entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
     if path.suffix not in (".whl", ".safetensors"):  # which would get no smaller

@@ -40,6 +40,19 @@ def bundle(args: argparse.Namespace) -> int:
     return 0
 
 
+def colab(args: argparse.Namespace) -> int:
+    """The zip that Google Colab is given, and how."""
+    from llmlab import bundle, colab
+
+    path = colab.write_zip(args.out)
+    print(
+        f"{path}\n{bundle.megabytes(path.stat().st_size)}. Open a notebook of the series at "
+        "colab.research.google.com (File, Upload notebook) and run it: its first cell asks for "
+        f"this file. A notebook of your own begins with this cell:\n\n{colab.CELL}"
+    )
+    return 0
+
+
 def doctor(args: argparse.Namespace) -> int:
     """What this machine is, what is cached, what each stage may take."""
     from llmlab import profiles
@@ -468,6 +481,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--python", metavar="VERSION", help="such as 3.12, else this one")
     command.add_argument("--platform", metavar="TAG", help="windows, macos, linux, or a wheel's")
     command.add_argument("--out", metavar="FILE", help="or a folder, such as the stick's")
+    command = add(colab, "one zip to upload to Google Colab, and its cell", parents=[])
+    command.add_argument("--out", metavar="FILE", help="or a folder")
     add(doctor, "this machine, what is cached, expected minutes")
 
     command = add(data, "data fetch: bring the sources, print a table")

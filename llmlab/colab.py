@@ -1,8 +1,9 @@
 """The series on Google Colab: install what is missing there, and leave all else as it is.
 
-The set-up cell of each notebook installs llmlab from its repository without dependencies and calls
-`prepare`.  Colab's torch, numpy and ipywidgets are made for Colab: no version there is changed.
-No more is imported here than Colab and every Python have.
+`write_zip` makes the file that a user uploads.  The set-up cell of each notebook asks for it,
+installs llmlab from it without dependencies, and calls `prepare`.  `notebooks/build.py --links`
+lets the cell install from a repository instead.  Colab's torch, numpy and ipywidgets are made for
+Colab: no version there is changed.  No more is imported here than Colab and every Python have.
 """
 
 import contextlib
@@ -11,15 +12,58 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
-from llmlab import artifacts, install
+from llmlab import artifacts, bundle, install
 from llmlab.artifacts import LabError
 
 JUPYTER = {"jupyterlab", "jupytext", "nbclient", "nbconvert", "nbval"}  # Colab itself stands in
 DRIVE = Path("/content/drive")
 RUNS = DRIVE / "MyDrive" / "llmlab" / "runs"
+
+ZIP = "llmlab-colab.zip"
+IN_ZIP = {"llmlab", "data", "notebooks", "README.md", "LICENSE", "pyproject.toml",
+          "requirements.txt"}  # fmt: skip
+CELL = f"""\
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
+    if not find_spec("llmlab"):
+        import os.path
+
+        from google.colab import files
+
+        if not os.path.exists("{ZIP}"):  # `python -m llmlab colab` writes it
+            files.upload()
+        %pip install -q --no-deps {ZIP}
+    from llmlab.colab import prepare
+
+    prepare(keep_in_drive=False)"""
+
+
+# --- The zip that is uploaded ---------------------------------------------------------------
+
+
+def write_zip(out: str | Path | None = None, root: Path = install.ROOT) -> Path:
+    """Write the package, its data and the notebooks into one zip, which pip installs; its path.
+
+    out: a file or a folder, else `dist` in the checkout.  LabError where this is no checkout.
+    """
+    if not (root / "pyproject.toml").is_file():
+        raise LabError("The zip is made in a clone of the repository only, and this is none.")
+    out = Path(out or root / "dist").absolute()
+    out = out if out.suffix == ".zip" else out / ZIP
+    with artifacts.replacing(out) as temp, zipfile.ZipFile(temp, "w") as archive:
+        for name, path in bundle.checkout(root).items():
+            if name.partition("/")[0] in IN_ZIP:
+                bundle.add(archive, f"{bundle.TOP}/{name}", path)
+    return out
+
+
+# --- On Colab -------------------------------------------------------------------------------
 
 
 def prepare(keep_in_drive: bool = False) -> None:

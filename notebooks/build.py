@@ -1,7 +1,10 @@
 """From source to notebook: execute `notebooks/src/**/*.py` and save what came out, tidied.
 
     python notebooks/build.py [NAME…] [--out DIR] [--html]
-    python notebooks/build.py --links      (executes nothing: the repository of every link to Colab)
+    python notebooks/build.py --links [OWNER/NAME]
+
+The second executes nothing.  It writes a GitHub repository (that of `origin`, if none is named)
+into README and notebooks: links that open them on Colab, and where llmlab is installed from there.
 
 A source is text (py:percent).  Its header says what the notebook costs:
 
@@ -24,9 +27,9 @@ import argparse
 import json
 import os
 import re
+import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import jupytext
@@ -154,31 +157,74 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
 
 # --- Links to Colab ---------------------------------------------------------------------------
 
-TO_COLAB = re.compile(
-    r"(?P<before>colab\.research\.google\.com/github/|git\+https://github\.com/)"
-    r"(?P<repository>[\w.-]+/[\w.-]+)"
+ON_GITHUB = re.compile(
+    r"(?:(?:ssh://)?git@github\.com[:/]|https://github\.com/)?([\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
+OPENING = re.compile(r"^# (?:\*On Colab|\[Open in Colab\]).*$", re.M)
+INSTALL = re.compile(
+    r'(?<=^    if not find_spec\("llmlab"\):\n).*?(?=^    from llmlab\.colab import)', re.M | re.S
+)
+IN_README = re.compile(
+    r"(\[[^]]+\]\((notebooks/[\w/]+\.ipynb)\))(?: \(\[Colab\]\([^)]*\)\))?(?= \|)"
 )
 
 
-def repository() -> str:
-    """OWNER/NAME on GitHub: the one entry that a fork changes."""
-    project = tomllib.loads((NOTEBOOKS.parent / "pyproject.toml").read_text("utf-8"))["project"]
-    return project["urls"]["Repository"].removeprefix("https://github.com/")
+def repository(address: str | None = None) -> str:
+    """OWNER/NAME of an address on GitHub, else of the remote `origin`; BuildError for others."""
+    if not address:
+        asked = ["git", "remote", "get-url", "origin"]
+        address = subprocess.run(
+            asked, cwd=NOTEBOOKS.parent, capture_output=True, text=True
+        ).stdout.strip()
+    if not (found := ON_GITHUB.fullmatch(address)):
+        raise BuildError(
+            f"{address or 'this clone, which has no origin,'} is no repository on GitHub; "
+            "nothing was changed. Name one: --links OWNER/NAME"
+        )
+    return found[1]
 
 
-def link_to(repository: str, paths: list[Path]) -> list[Path]:
-    """Let every link to Colab, and what is installed there, name that repository; what changed."""
-    texts = {path: path.read_text("utf-8") for path in paths}
-    new = {path: TO_COLAB.sub(rf"\g<before>{repository}", text) for path, text in texts.items()}
-    changed = [path for path in paths if new[path] != texts[path]]
+def on_colab(repository: str, place: str) -> str:
+    """The address that opens a notebook of that repository on Colab; place: its path there."""
+    return f"https://colab.research.google.com/github/{repository}/blob/main/{place}"
+
+
+def link_to(repository: str, root: Path = NOTEBOOKS.parent) -> list[Path]:
+    """Let README, sources and notebooks name that repository; the files that changed."""
+    sources = root / "notebooks" / "src"
+    notebooks = {
+        source: root / "notebooks" / source.relative_to(sources).with_suffix(".ipynb")
+        for source in sorted(sources.rglob("*.py"))
+    }
+    readme = root / "README.md"
+    texts = {
+        readme: IN_README.sub(
+            lambda row: f"{row[1]} ([Colab]({on_colab(repository, row[2])}))",
+            readme.read_text("utf-8"),
+        )
+    }
+    for source, path in notebooks.items():
+        link = f"# [Open in Colab]({on_colab(repository, path.relative_to(root).as_posix())})"
+        install = (
+            '        print("Installing llmlab")\n'
+            f"        # %pip install -q --no-deps git+https://github.com/{repository}\n"
+        )
+        text = OPENING.sub(link, source.read_text("utf-8"), count=1)
+        texts[source] = INSTALL.sub(install, text, count=1)
+        texts[path] = with_opening(path, texts[source])
+    changed = [path for path, text in texts.items() if text != path.read_text("utf-8")]
     for path in changed:
-        write(path, new[path])
+        write(path, texts[path])
     return changed
 
 
-def linking() -> list[Path]:
-    """The files that hold such links."""
-    return [NOTEBOOKS.parent / "README.md", *SOURCES.rglob("*.py"), *NOTEBOOKS.rglob("*.ipynb")]
+def with_opening(path: Path, source: str) -> str:
+    """A saved notebook whose first two cells, title and set-up, are those of this source."""
+    notebook = read(path)
+    new = jupytext.reads(source, fmt="py:percent").cells[:2]
+    for cell, its in zip(notebook.cells, new, strict=False):
+        cell.source = its.source
+    return nbformat.writes(notebook) + "\n"
 
 
 # --- By name ----------------------------------------------------------------------------------
@@ -208,13 +254,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="04 or 01b; the series by default")
     parser.add_argument("--out", type=Path, default=NOTEBOOKS, help="folder to write into")
     parser.add_argument("--html", action="store_true", help="write pages, leave notebooks alone")
-    parser.add_argument("--links", action="store_true", help="write pyproject's repository only")
+    parser.add_argument(
+        "--links", nargs="?", const="", metavar="OWNER/NAME", help="write links to Colab only"
+    )
     args = parser.parse_args(argv)
-    if args.links:
-        print(f"{repository()}: {len(link_to(repository(), linking()))} files changed")
-        return 0
     source = None
     try:
+        if args.links is not None:
+            name = repository(args.links)
+            print(f"{name}: {len(link_to(name))} files changed")
+            return 0
         for source in find_sources(args.names):
             start = time.perf_counter()
             path = build(source, args.out, args.html)

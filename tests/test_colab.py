@@ -1,82 +1,153 @@
-"""Google Colab: links and set-up cells of one repository, and real pip beside what is there.
+"""Google Colab: the set-up cell, the zip it asks for, links, and real pip beside what is there.
 
 tests/slow/test_colab.py runs the set-up cell and the widgets at Colab's own versions.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import packaging
 import pytest
 
-from llmlab import colab, install
+from llmlab import cli, colab, install
+from llmlab.artifacts import LabError
+from llmlab.classroom.student_edition import make_student
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("extra/*.ipynb")])
-SET_UP = """import sys
-from importlib.util import find_spec
+ON_GITHUB = re.compile(r"github(?:\.com|usercontent\.com)?[/:](?!workflows/)([\w.-]+/[\w.-]+)")
+CITED = {"huggingface/datatrove", "ggml-org/ggml"}  # what comments refer to; nothing is run of it
 
-if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
-    if not find_spec("llmlab"):
-        print("Installing llmlab")
-        %pip install -q --no-deps git+https://github.com/{repository}
-    from llmlab.colab import prepare
 
-    prepare(keep_in_drive=False)
-
-import llmlab
-
-lab = llmlab.setup()"""
+def opening(path: Path) -> tuple[str, str]:
+    """The first two cells of a saved notebook: its title, and its set-up."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    return tuple("".join(cell["source"]) for cell in cells[:2])
 
 
 # --- The notebooks ----------------------------------------------------------------------------
 
 
-def badge(path: Path, repository: str) -> str:
-    """The address that opens a notebook in Colab."""
-    place = f"{repository}/blob/main/{path.relative_to(ROOT).as_posix()}"
-    return f"https://colab.research.google.com/github/{place}"
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_opens_in_colab_and_sets_itself_up(path, build):
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    opening, set_up = ("".join(cell["source"]) for cell in cells[:2])
-    assert opening.endswith(f"\n\n[Open in Colab]({badge(path, build.repository())})")
-    assert set_up == SET_UP.format(repository=build.repository())
-    (output,) = cells[1]["outputs"]  # elsewhere than on Colab it has nothing to say
-    assert "".join(output["text"]).startswith("llmlab, profile class")
+def test_a_notebook_sets_itself_up(path, build):
+    title, set_up = opening(path)
+    rest = "\n\nimport llmlab\n\nlab = llmlab.setup()"
+    if "[Open in Colab]" in title:
+        address = build.on_colab(build.repository(), path.relative_to(ROOT).as_posix())
+        assert title.endswith(f"\n\n[Open in Colab]({address})")
+        assert f"git+https://github.com/{build.repository()}\n" in set_up
+    else:
+        assert "`python -m llmlab colab`" in title and set_up == colab.CELL + rest
+    (output,) = json.loads(path.read_text("utf-8"))["cells"][1]["outputs"]
+    assert "".join(output["text"]).startswith("llmlab, profile class")  # nothing else off Colab
 
 
-def test_the_readme_links_every_notebook_of_its_table(build):
-    text = (ROOT / "README.md").read_text("utf-8")
-    missing = [p.stem for p in NOTEBOOKS if f"({badge(p, build.repository())})" not in text]
-    assert missing == []
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: git cannot list the files")
+def test_no_foreign_address_on_github_stands_anywhere(build):
+    """Whoever owns an address that we install from runs code at our users'."""
+    try:
+        ours = {build.repository()}
+    except build.BuildError:
+        ours = set()
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in names.splitlines() if not name.startswith("tests/")]
+    texts = {path: path.read_text("utf-8", "ignore") for path in paths if path.is_file()}
+    named = {(p.name, found) for p, text in texts.items() for found in ON_GITHUB.findall(text)}
+    assert {
+        (p, found) for p, found in named if found.removesuffix(".git") not in ours | CITED
+    } == set()
 
 
-def test_no_file_names_another_repository(build):
-    named = {
-        match["repository"]
-        for path in build.linking()
-        for match in build.TO_COLAB.finditer(path.read_text("utf-8"))
-    }
-    assert named == {build.repository()}
+@pytest.fixture
+def copy(tmp_path):
+    """A checkout's README and notebooks."""
+    shutil.copytree(FOLDER, tmp_path / "notebooks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path
 
 
-def test_a_fork_changes_one_entry(build, tmp_path):
-    """The text of every link, and not a byte besides."""
-    paths = [Path(shutil.copy(path, tmp_path)) for path in build.linking()]
-    before = {path: path.read_bytes() for path in paths}
-    assert build.link_to("me/my.fork", paths) == paths
-    assert all(b"/me/my.fork/blob/" in path.read_bytes() for path in paths)
-    assert build.link_to("me/my.fork", paths) == []
-    build.link_to(build.repository(), paths)
-    assert before == {path: path.read_bytes() for path in paths}
+def test_links_name_the_repository_in_all_notebooks_and_the_readme(build, copy):
+    changed = build.link_to("me/my.fork", copy)
+    assert len(changed) == 2 * len(NOTEBOOKS) + 1 and build.link_to("me/my.fork", copy) == []
+    readme = (copy / "README.md").read_text("utf-8")
+    for path in NOTEBOOKS:
+        name = path.relative_to(ROOT)
+        link = f"https://colab.research.google.com/github/me/my.fork/blob/main/{name.as_posix()}"
+        title, set_up = opening(copy / name)
+        assert title.endswith(f"\n\n[Open in Colab]({link})") and f"([Colab]({link})) |" in readme
+        assert "%pip install -q --no-deps git+https://github.com/me/my.fork\n" in set_up
+        assert "upload" not in set_up
+        source = copy / "notebooks" / "src" / path.relative_to(FOLDER).with_suffix(".py")
+        assert build.source_cells(copy / name) == build.source_cells(source)
+        saved, linked = (json.loads((root / name).read_bytes()) for root in (ROOT, copy))
+        assert saved["cells"][2:] == linked["cells"][2:]
+        assert "me/my.fork/blob" not in json.dumps(make_student(source))  # it has the answers
+    assert len(build.link_to("you/other", copy)) == len(changed)
+    texts = [path.read_text("utf-8") for path in changed]
+    assert all("you/other" in text and "me/my.fork" not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "me/my.fork",
+        "https://github.com/me/my.fork",
+        "https://github.com/me/my.fork.git",
+        "git@github.com:me/my.fork.git",
+        "ssh://git@github.com/me/my.fork",
+    ],
+)
+def test_a_repository_is_read_from_its_address(address, build):
+    assert build.repository(address) == "me/my.fork"
+
+
+@pytest.mark.parametrize("address", ["https://example.org/me/fork", "/home/me/fork", "fork"])
+def test_other_addresses_are_refused_in_a_sentence(address, build, capsys):
+    assert build.main(["--links", address]) == 1
+    said = capsys.readouterr().err
+    assert f"{address} is no repository on GitHub; nothing was changed" in said
+
+
+def test_the_repository_is_that_of_origin(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path / "notebooks")
+    git = ["git", "-C", tmp_path]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    with pytest.raises(build.BuildError, match="has no origin"):
+        build.repository()
+    where = "https://github.com/me/my.fork.git"
+    subprocess.run([*git, "remote", "add", "origin", where], check=True)
+    assert build.repository() == "me/my.fork"
+
+
+# --- The zip ----------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_zip_and_prints_the_cell_that_opens_it(tmp_path, capsys):
+    assert cli.main(["colab", "--out", str(tmp_path)]) == 0
+    path = tmp_path / colab.ZIP
+    said = capsys.readouterr().out
+    assert said.startswith(f"{path}\n") and said.endswith(f"\n\n{colab.CELL}\n")
+    names = {Path(name) for name in zipfile.ZipFile(path).namelist()}
+    inside = {"pyproject.toml", "requirements.txt", "llmlab/widgets/base.js",
+              "data/checkpoints/base.safetensors", "notebooks/00_map.ipynb"}  # fmt: skip
+    assert {Path("llmlab", name) for name in inside} <= names
+    assert not [name for name in names if {"tests", "wheels", ".git", ".venv"} & set(name.parts)]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+
+
+def test_outside_a_clone_no_zip_is_made(tmp_path):
+    with pytest.raises(LabError, match="in a clone of the repository only"):
+        colab.write_zip(tmp_path / "out", root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- What is installed ------------------------------------------------------------------------

@@ -146,6 +146,21 @@ def test_headings_that_are_named_elsewhere_are_those_of_the_notebooks():
     assert all(title in parts(number) for number, title in named)
 
 
+MAINTAINING = (ROOT / "docs" / "MAINTAINING.md").read_text("utf-8")
+
+
+def test_each_file_that_maintainers_are_sent_to_is_there():
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+|[\w-]+\.[a-z]{2,})", MAINTAINING)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert len(named) > 40 and missing == []
+
+
+def test_each_module_that_trains_or_is_shown_has_its_place_for_maintainers():
+    """A stage or a folder that nobody is sent to is one that nobody finds."""
+    folders = {path.parent.name for path in (ROOT / "llmlab").glob("*/__init__.py")}
+    assert {name for name in folders if f"`llmlab/{name}" not in MAINTAINING} == set()
+
+
 # --- Both pages -----------------------------------------------------------------------------
 
 pages = pytest.mark.parametrize("name", PAGES)

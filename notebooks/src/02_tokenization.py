@@ -13,7 +13,7 @@
 #
 # *40 minutes. Needs: a laptop. Each notebook runs alone.*
 #
-# [Open in Colab](https://colab.research.google.com/github/llmlab-project/llmlab/blob/main/notebooks/02_tokenization.ipynb)
+# *On Colab, the set-up cell asks for a file that `python -m llmlab colab` writes.*
 
 # %%
 import sys
@@ -21,8 +21,13 @@ from importlib.util import find_spec
 
 if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
     if not find_spec("llmlab"):
-        print("Installing llmlab")
-        # %pip install -q --no-deps git+https://github.com/llmlab-project/llmlab
+        import os.path
+
+        from google.colab import files
+
+        if not os.path.exists("llmlab-colab.zip"):  # `python -m llmlab colab` writes it
+            files.upload()
+        # %pip install -q --no-deps llmlab-colab.zip
     from llmlab.colab import prepare
 
     prepare(keep_in_drive=False)

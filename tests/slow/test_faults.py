@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
-from tests.stages.test_reliability import kept, toy
 
 from llmlab import checkpoint, lab
 from llmlab.artifacts import LabError, data_dir
@@ -26,7 +25,8 @@ from llmlab.corpus import sources
 from tests.corpus.test_sources import TEXTS, by_pip, make_source, own_cache  # noqa: F401  (a fixture)
 from tests.faults import lives
 from tests.faults.said import clear
-from tests.stages import test_reliability as reliability
+from tests.training import test_loop as reliability
+from tests.training.test_loop import kept, toy
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = data_dir() / "house" / "recipes.json"
@@ -72,7 +72,7 @@ CELL = """
 from pathlib import Path
 from dataclasses import replace
 from tests.faults import lives
-from tests.stages import test_reliability as reliability
+from tests.training import test_loop as reliability
 made = reliability.toy(Path({folder!r}), 1_000_000)
 if {name!r} == "pretraining":
     reliability.pretrain(made, snapshots=False)
@@ -192,7 +192,7 @@ PRETRAIN = """if True:
     import sys, torch
     from dataclasses import replace
     from pathlib import Path
-    from tests.stages import test_reliability as reliability
+    from tests.training import test_loop as reliability
     torch.set_num_threads(1)
     made = replace(reliability.toy(Path(sys.argv[1])), seed=int(sys.argv[2]))
     Path(sys.argv[1], sys.argv[3]).touch()

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from tests.stages.conftest import rows_of, write_rows
+from helpers.data_sets import rows_of, write_rows
 
 from llmlab import artifacts
 from llmlab.datasets import hub_datasets

@@ -14,7 +14,7 @@
 #
 # *30 minutes. Needs: a laptop; its last part also `datatrove`. An extra, off the class path.*
 #
-# [Open in Colab](https://colab.research.google.com/github/llmlab-project/llmlab/blob/main/notebooks/extra/01b_pipeline.ipynb)
+# *On Colab, the set-up cell asks for a file that `python -m llmlab colab` writes.*
 
 # %%
 import sys
@@ -22,8 +22,13 @@ from importlib.util import find_spec
 
 if "google.colab" in sys.modules:  # there, llmlab is installed; all else is left as it is
     if not find_spec("llmlab"):
-        print("Installing llmlab")
-        # %pip install -q --no-deps git+https://github.com/llmlab-project/llmlab
+        import os.path
+
+        from google.colab import files
+
+        if not os.path.exists("llmlab-colab.zip"):  # `python -m llmlab colab` writes it
+            files.upload()
+        # %pip install -q --no-deps llmlab-colab.zip
     from llmlab.colab import prepare
 
     prepare(keep_in_drive=False)
