@@ -2,6 +2,7 @@
 
     python notebooks/build.py [NAME…] [--out DIR] [--html]
     python notebooks/build.py --links      (executes nothing: the repository of every link to Colab)
+    python notebooks/build.py --stale      (executes nothing: what to make anew, and how)
 
 A source is text (py:percent).  Its header says what the notebook costs:
 
@@ -11,6 +12,9 @@ A source is text (py:percent).  Its header says what the notebook costs:
     #     minutes: 30      of class time
     #     budget_s: 180    of computing; a run over 1.5 times as long fails the tests
     # ---
+
+The saved notebook's metadata holds, beside that, the hashes of the checkpoints, their logs and the
+studies that it has read: when one of them is made anew, the notebook is stale.
 
 Two builds of one source differ only where its numbers do: cell ids and metadata are fixed.  A cell
 that quotes texts of others begins with
@@ -25,8 +29,10 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import jupytext
@@ -36,6 +42,7 @@ from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parent
 SOURCES = NOTEBOOKS / "src"
+DATA = NOTEBOOKS.parent / "data"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -60,7 +67,21 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
+    """Run all cells in a new kernel that stands in `folder`, keeping the outputs; what was read of
+    `data/` goes into the metadata."""
+    with tempfile.TemporaryDirectory() as place:
+        log = Path(place, "read")
+        log.touch()
+        os.environ["LLMLAB_READ_LOG"] = str(log)
+        try:
+            run_cells(notebook, folder)
+        finally:
+            del os.environ["LLMLAB_READ_LOG"]
+        paths = {Path(line) for line in log.read_text("utf-8").splitlines()}
+    notebook.metadata.llmlab.update(hashes(paths))
+
+
+def run_cells(notebook: nbformat.NotebookNode, folder: Path) -> None:
     metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
     notebook.metadata = nbformat.from_dict(METADATA | metadata)
     os.environ["LLMLAB_STRICT"] = "1"  # a wrong solution is an error, and is not saved
@@ -152,6 +173,55 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
     return path
 
 
+# --- What is stale -----------------------------------------------------------------------------
+
+
+def hashes(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Of the files in data/checkpoints and data/studies: folder -> file's name -> its hash."""
+    return {
+        kind: {p.name: file_hash(p) for p in sorted(paths) if p.parent == DATA / kind}
+        for kind in ("checkpoints", "studies")
+    }
+
+
+def file_hash(path: Path) -> str:
+    """16 hex digits of what a file holds: a checkpoint's tensors, or what is written in a JSON
+    file, however it is laid out.  "missing" where there is none."""
+    from llmlab import artifacts, checkpoint
+
+    if not path.exists():
+        return "missing"
+    if path.suffix == ".safetensors":
+        return checkpoint.file_fingerprint(path)
+    return artifacts.text_hash(json.dumps(artifacts.read_json(path), sort_keys=True))[:16]
+
+
+def changed(notebook: Path) -> list[str]:
+    """What a saved notebook has read, and is different today."""
+    kept = read(notebook).metadata.llmlab
+    if "checkpoints" not in kept:
+        return ["what it has read is not recorded"]
+    then = {kind: kept[kind] for kind in ("checkpoints", "studies")}
+    now = hashes(DATA / kind / name for kind in then for name in then[kind])
+    return [n for kind, files in then.items() for n in files if files[n] != now[kind][n]]
+
+
+def stale() -> dict[str, str]:
+    """Studies and notebooks that show what is no more: name -> what changed, and the command that
+    makes it anew.  Studies come first, because notebooks show them."""
+    from llmlab import studies
+
+    names = [path.stem for path in sorted((DATA / "studies").glob("*.json"))]
+    saved = [*sorted(NOTEBOOKS.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("extra/*.ipynb"))]
+    again = {name: (studies.stale(name), f"-m llmlab study {name} --ship") for name in names}
+    again |= {path.stem: (changed(path), f"notebooks/build.py {path.stem}") for path in saved}
+    return {
+        name: f"{', '.join(what)}; again with `python {command}`"
+        for name, (what, command) in again.items()
+        if what
+    }
+
+
 # --- Links to Colab ---------------------------------------------------------------------------
 
 TO_COLAB = re.compile(
@@ -209,7 +279,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=NOTEBOOKS, help="folder to write into")
     parser.add_argument("--html", action="store_true", help="write pages, leave notebooks alone")
     parser.add_argument("--links", action="store_true", help="write pyproject's repository only")
+    parser.add_argument("--stale", action="store_true", help="say only what is to be made anew")
     args = parser.parse_args(argv)
+    if args.stale:
+        print("\n".join(f"{name}: {why}" for name, why in stale().items()) or "nothing is stale")
+        return 0
     if args.links:
         print(f"{repository()}: {len(link_to(repository(), linking()))} files changed")
         return 0
