@@ -32,7 +32,6 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import jupytext
@@ -176,7 +175,7 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
 # --- What is stale -----------------------------------------------------------------------------
 
 
-def hashes(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+def hashes(paths: set[Path]) -> dict[str, dict[str, str]]:
     """Of the files in data/checkpoints and data/studies: folder -> file's name -> its hash."""
     return {
         kind: {p.name: file_hash(p) for p in sorted(paths) if p.parent == DATA / kind}
@@ -202,7 +201,7 @@ def changed(notebook: Path) -> list[str]:
     if "checkpoints" not in kept:
         return ["what it has read is not recorded"]
     then = {kind: kept[kind] for kind in ("checkpoints", "studies")}
-    now = hashes(DATA / kind / name for kind in then for name in then[kind])
+    now = hashes({DATA / kind / name for kind in then for name in then[kind]})
     return [n for kind, files in then.items() for n in files if files[n] != now[kind][n]]
 
 
