@@ -66,8 +66,7 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Run all cells in a new kernel that stands in `folder`, keeping the outputs; what was read of
-    `data/` goes into the metadata."""
+    """Run all cells, and put the hashes of what they read in `data/` into the metadata."""
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "read")
         log.touch()
@@ -81,6 +80,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 
 def run_cells(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
     metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
     notebook.metadata = nbformat.from_dict(METADATA | metadata)
     os.environ["LLMLAB_STRICT"] = "1"  # a wrong solution is an error, and is not saved
