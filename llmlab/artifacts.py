@@ -160,11 +160,20 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _note_read(path: Path) -> None:
+    """Where `LLMLAB_READ_LOG` names a file, add a line to it: what a notebook has read tells
+    `notebooks/build.py` when the notebook is stale."""
+    if log := os.environ.get("LLMLAB_READ_LOG"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{path.resolve()}\n")
+
+
 @contextlib.contextmanager
 def reading(path: Path, what: str) -> Iterator[BinaryIO]:
     """A file, opened; LabError where there is none, or it cannot be read."""
     try:
         with open(path, "rb") as file:
+            _note_read(path)
             yield file
     except FileNotFoundError:
         raise LabError(f"There is no {what} at {path}. Check the path.") from None

@@ -137,6 +137,12 @@ def fingerprint(model: Transformer) -> str:
     return hashed.hexdigest()[:16]
 
 
+def file_fingerprint(path: str | Path) -> str:
+    """16 hex digits of all tensors in a checkpoint's file (a reward model's head too); the meta
+    does not count.  LabError where the file is missing or damaged."""
+    return _digest(load_checkpoint(path)[0], "")[:16]
+
+
 def named(tensors: dict, prefix: str) -> dict:
     """Those of a checkpoint's tensors whose names begin so, by the rest of the name."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -2,9 +2,11 @@
 
     python notebooks/build.py [NAME…] [--out DIR] [--html]
     python notebooks/build.py --links [OWNER/NAME]
+    python notebooks/build.py --stale
 
-The second executes nothing.  It writes a GitHub repository (that of `origin`, if none is named)
-into README and notebooks: links that open them on Colab, and where llmlab is installed from there.
+The last two execute nothing.  --links writes a GitHub repository (that of `origin`, if none is
+named) into README and notebooks: links that open them on Colab, and where llmlab is installed from
+there.  --stale says which studies and notebooks are to be made anew, and how.
 
 A source is text (py:percent).  Its header says what the notebook costs:
 
@@ -14,6 +16,9 @@ A source is text (py:percent).  Its header says what the notebook costs:
     #     minutes: 30      of class time
     #     budget_s: 180    of computing; a run over 1.5 times as long fails the tests
     # ---
+
+The saved notebook's metadata holds, beside that, the hashes of the checkpoints, their logs and the
+studies that it has read: when one of them is made anew, the notebook is stale.
 
 Two builds of one source differ only where its numbers do: cell ids and metadata are fixed.  A cell
 that quotes texts of others begins with
@@ -29,6 +34,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -39,6 +45,7 @@ from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parent
 SOURCES = NOTEBOOKS / "src"
+DATA = NOTEBOOKS.parent / "data"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -63,6 +70,20 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Run all cells, and put the hashes of what they read in `data/` into the metadata."""
+    with tempfile.TemporaryDirectory() as place:
+        log = Path(place, "read")
+        log.touch()
+        os.environ["LLMLAB_READ_LOG"] = str(log)
+        try:
+            run_cells(notebook, folder)
+        finally:
+            del os.environ["LLMLAB_READ_LOG"]
+        paths = {Path(line) for line in log.read_text("utf-8").splitlines()}
+    notebook.metadata.llmlab.update(hashes(paths))
+
+
+def run_cells(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Run all cells in a new kernel that stands in `folder`, keeping the outputs."""
     metadata = {"llmlab": notebook.metadata.get("llmlab", {})}
     notebook.metadata = nbformat.from_dict(METADATA | metadata)
@@ -153,6 +174,55 @@ def build(source: Path, out: Path, html: bool = False) -> Path:
     path = out / part / f"{source.stem}{'.html' if html else '.ipynb'}"
     write(path, to_html(notebook, source.stem) if html else nbformat.writes(notebook) + "\n")
     return path
+
+
+# --- What is stale -----------------------------------------------------------------------------
+
+
+def hashes(paths: set[Path]) -> dict[str, dict[str, str]]:
+    """Of the files in data/checkpoints and data/studies: folder -> file's name -> its hash."""
+    return {
+        kind: {p.name: file_hash(p) for p in sorted(paths) if p.parent == DATA / kind}
+        for kind in ("checkpoints", "studies")
+    }
+
+
+def file_hash(path: Path) -> str:
+    """16 hex digits of what a file holds: a checkpoint's tensors, or what is written in a JSON
+    file, however it is laid out.  "missing" where there is none."""
+    from llmlab import artifacts, checkpoint
+
+    if not path.exists():
+        return "missing"
+    if path.suffix == ".safetensors":
+        return checkpoint.file_fingerprint(path)
+    return artifacts.text_hash(json.dumps(artifacts.read_json(path), sort_keys=True))[:16]
+
+
+def changed(notebook: Path) -> list[str]:
+    """What a saved notebook has read, and is different today."""
+    kept = read(notebook).metadata.llmlab
+    if "checkpoints" not in kept:
+        return ["what it has read is not recorded"]
+    then = {kind: kept[kind] for kind in ("checkpoints", "studies")}
+    now = hashes({DATA / kind / name for kind in then for name in then[kind]})
+    return [n for kind, files in then.items() for n in files if files[n] != now[kind][n]]
+
+
+def stale() -> dict[str, str]:
+    """Studies and notebooks that show what is no more: name -> what changed, and the command that
+    makes it anew.  Studies come first, because notebooks show them."""
+    from llmlab import studies
+
+    names = [path.stem for path in sorted((DATA / "studies").glob("*.json"))]
+    saved = [*sorted(NOTEBOOKS.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("extra/*.ipynb"))]
+    again = {name: (studies.stale(name), f"-m llmlab study {name} --ship") for name in names}
+    again |= {path.stem: (changed(path), f"notebooks/build.py {path.stem}") for path in saved}
+    return {
+        name: f"{', '.join(what)}; again with `python {command}`"
+        for name, (what, command) in again.items()
+        if what
+    }
 
 
 # --- Links to Colab ---------------------------------------------------------------------------
@@ -257,7 +327,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--links", nargs="?", const="", metavar="OWNER/NAME", help="write links to Colab only"
     )
+    parser.add_argument("--stale", action="store_true", help="say only what is to be made anew")
     args = parser.parse_args(argv)
+    if args.stale:
+        print("\n".join(f"{name}: {why}" for name, why in stale().items()) or "nothing is stale")
+        return 0
     source = None
     try:
         if args.links is not None:

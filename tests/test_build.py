@@ -51,7 +51,9 @@ def test_notebook_is_tidy(built):
     notebook = nbformat.read(built[1], as_version=4)
     assert [cell.id for cell in notebook.cells] == [f"cell-{i:02}" for i in range(5)]
     assert notebook.metadata.kernelspec.name == "python3"
-    assert notebook.metadata.llmlab == {"minutes": 5, "budget_s": 60}
+    assert notebook.metadata.llmlab == {
+        "minutes": 5, "budget_s": 60, "checkpoints": {}, "studies": {},
+    }  # fmt: skip
     assert notebook.metadata.keys() == {"kernelspec", "language_info", "llmlab"}
     code = notebook.cells[1:]
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4]

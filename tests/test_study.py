@@ -1,6 +1,5 @@
 """Studies: points made once, kept as made, gone on with after a kill, never mixed with others."""
 
-import importlib.util
 import json
 import math
 import os
@@ -113,7 +112,9 @@ t.run_study(t.lab_module.setup("class-toy", runs_dir=sys.argv[1]), "width")
     assert made == [(4, 2), (8, 2)]
 
 
-@pytest.mark.parametrize("key", ["data", "device", "code", "command"])
+@pytest.mark.parametrize(
+    "key", ["data", "device", "version", "settings", "profile", "starts_from", "command"]
+)
 def test_points_of_another_making_are_not_mixed_in(lab, capsys, key):
     run_study(lab, "width", points=["4:1"])
     old = json.loads(kept_file(lab).read_text())
@@ -138,21 +139,22 @@ def test_more_seeds_keep_what_was_made(lab, monkeypatch):
     assert kept["seeds"] == [2, 3] and len(kept["points"]) == 2
 
 
-def test_the_code_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
-    def hash_of(text: str) -> str:
-        path = tmp_path / f"m{time.monotonic_ns()}.py"
-        path.write_text(text)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        spec.loader.exec_module(module)
-        return studies._code_hash(module.f)
+def test_another_function_keeps_what_was_made(lab, monkeypatch):
+    run_study(lab, "width")
+    renamed = replace(studies._studies["width"], function=lambda lab, arm, seed: {"last": 0})
+    monkeypatch.setitem(studies._studies, "width", renamed)
+    assert 0 not in [p["figures"]["last"] for p in run_study(lab, "width")["points"]]
 
-    code = "def f(a):\n    return a + 1\n"
-    assert hash_of(code) == hash_of("# why\n\ndef f( a ):\n    return (a + 1)  # one more\n")
-    assert hash_of(code) != hash_of(code.replace("1", "2"))
-    seeded = "import functools\n\n@functools.{}\n" + code
-    assert hash_of(seeded.format("cache")) == hash_of(seeded.format("lru_cache(3)"))
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"version": 2}, "version"), ({"settings": {"rate": 0.1}}, "settings.rate")],
+)
+def test_another_version_is_another_making(lab, monkeypatch, capsys, change, what):
+    run_study(lab, "width")
+    monkeypatch.setitem(studies._studies, "width", replace(studies._studies["width"], **change))
+    run_study(lab, "width")
+    assert len(made) == 8 and f"another {what};" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("figure", [math.nan, torch.ones(1), object()])

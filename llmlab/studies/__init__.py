@@ -2,24 +2,23 @@
 
 A study is a function of an arm (what is compared) and a seed, in a module of its own name here:
 
-    @study("cleaning", arms=("raw", "cleaned"), seeds=(1, 2, 3))
+    @study("cleaning", arms=("raw", "cleaned"), seeds=(1, 2, 3), settings={"steps": STEPS})
     def cleaning(lab, arm, seed):
         ...
         return {"val_bpb": 1.23}
 
 `python -m llmlab study cleaning` makes the points that are missing; each is saved as it is made,
-so a run that was killed goes on where it stopped.  Points made by other code, data, budgets or
-on another device are not mixed with new ones.  With `--ship` the whole study is kept as
-`data/studies/cleaning.json`, which notebooks draw with `load_study`; `run_point` makes one live.
+so a run that was killed goes on where it stopped.  Points of another version, other settings, data
+or checkpoints, or of another device are not mixed with new ones.  With `--ship` the whole study is
+kept as `data/studies/cleaning.json`, which notebooks draw with `load_study`; `run_point` makes one
+live.  `stale` says whether a shipped study is still what its command would make.
 """
 
-import ast
 import importlib
-import inspect
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +33,20 @@ Arm = str | int | float
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared (arms), how often (seeds), and the function that makes one point."""
+    """What is compared (arms), how often (seeds), and the function that makes one point.
+
+    settings: the study's own numbers that decide its points, as JSON holds them; starts_from: the
+    names of the shipped checkpoints that it begins with; version: raised by hand when the same
+    settings give other numbers.
+    """
 
     name: str
     function: Callable[["Lab", Arm, int], dict]
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
+    settings: dict = field(default_factory=dict)
+    starts_from: tuple[str, ...] = ()
+    version: int = 1
 
     def points(self) -> list[tuple[Arm, int]]:
         """All (arm, seed), a whole seed before the next: a half-made study compares all arms."""
@@ -49,15 +56,18 @@ class Study:
 _studies: dict[str, Study] = {}
 
 
-def study(name: str, arms: Sequence[Arm], seeds: Sequence[int] = (1, 2, 3)) -> Callable:
+def study(
+    name: str, arms: Sequence[Arm], seeds: Sequence[int] = (1, 2, 3), **decided_by
+) -> Callable:
     """Registers the decorated function of (lab, arm, seed), which returns numbers by name.
 
     The lab that it gets has that seed, and a folder of its own for runs.  Where its training was
-    stopped (job.step < job.steps), it raises KeyboardInterrupt: half a run is no point.
+    stopped, it raises KeyboardInterrupt (see `training.loop.whole`): half a run is no point.
+    decided_by: `settings`, `starts_from` and `version` of `Study`.
     """
 
     def register(function: Callable[["Lab", Arm, int], dict]) -> Callable:
-        _studies[name] = Study(name, function, tuple(arms), tuple(seeds))
+        _studies[name] = Study(name, function, tuple(arms), tuple(seeds), **decided_by)
         return function
 
     return register
@@ -114,7 +124,7 @@ def run_study(lab: "Lab", name: str, points: list[str] | None = None, ship: bool
 
 
 def load_study(name: str) -> dict:
-    """A study that comes with the project: its command, device, data hash, arms, seeds, points."""
+    """A study that comes with the project: what decided it, arms, seeds, points."""
     if not _shipped(name).is_file():
         raise LabError(f"{name}.json is not there yet. `python -m llmlab study {name}` makes it.")
     return artifacts.read_json(_shipped(name))
@@ -135,29 +145,68 @@ def values(kept: dict, figure: str) -> dict[Arm, list[float]]:
 # --- What a point was made by ---------------------------------------------------------------
 
 
+def stale(name: str) -> list[str]:
+    """What a shipped study was made with that is different today, such as "version" or
+    "settings.steps"; nothing where its command would make the same.
+
+    The device does not count.  The data are those of the shipped base: the text on this machine
+    may be another one, because of its Python or for want of a network.
+    """
+    from llmlab.lab import setup, shipped_log
+
+    lab = replace(setup("class"), minutes=None)
+    now = {"data": shipped_log(lab, "base")["data"], **_decided_by(lab, find_study(name))}
+    return _changed(load_study(name), now)
+
+
 def _header(lab: "Lab", made: Study) -> dict:
     """All that two points must share to stand in one study; no date, no path."""
     from llmlab.corpus.corpus import load_corpus
 
+    own = {"device": lab.machine(), "data": load_corpus(lab.profile.sources).hash()}
+    return {**_decided_by(lab, made), **own}
+
+
+def _decided_by(lab: "Lab", made: Study) -> dict:
+    """What decides a study's numbers beside the data and the device."""
+    from llmlab import checkpoint
+
     options = [("profile", lab.profile.name), ("budget-minutes", lab.minutes), ("steps", lab.steps)]
     chosen = "".join(f" --{k} {v}" for k, v in options if v not in (None, "class"))
     toy = " --toy" if lab.profile.max_steps else ""
-    return {
+    deciding = {
         "command": f"python -m llmlab study {made.name}{chosen}{toy}",
-        "device": lab.machine(),
-        "data": load_corpus(lab.profile.sources).hash(),
-        "code": _code_hash(made.function),
+        "version": made.version,
+        "settings": made.settings,
+        "profile": _profile_numbers(lab),
+        "starts_from": {n: checkpoint.file_fingerprint(lab.shipped(n)) for n in made.starts_from},
     }
+    return json.loads(json.dumps(deciding))  # as it comes back from a file
 
 
-def _code_hash(function: Callable) -> str:
-    """A hash of the module that a function stands in, without comments, layout and decorators:
-    to reword a comment or to add a seed is no other experiment."""
-    tree = ast.parse(inspect.getsource(inspect.getmodule(function)))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            node.decorator_list = []
-    return artifacts.text_hash(ast.unparse(tree))[:16]
+def _profile_numbers(lab: "Lab") -> dict:
+    """The profile's numbers by name, without the live budgets: a study has its own."""
+    numbers = asdict(lab.profile)
+    shape = {f"model.{name}": value for name, value in numbers.pop("model").items()}
+    return {k: v for k, v in {**numbers, **shape}.items() if not k.endswith("_seconds")}
+
+
+def _changed(old: dict, new: dict) -> list[str]:
+    """Which parts of a header are not what they were, such as "version" or "settings.steps".
+
+    Of the profile only numbers that both have count: a field that was added, dropped or renamed
+    changes no study.  Where it does, the study's version says so.
+    """
+    found = []
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            shared, either = before.keys() & value.keys(), before.keys() | value.keys()
+            names = sorted(shared if key == "profile" else either)
+            found += [f"{key}.{name}" for name in names if before.get(name) != value.get(name)]
+        elif before != value:
+            found.append(key)
+    return found
 
 
 def _kept(made: Study, path: Path, header: dict) -> dict:
@@ -165,7 +214,7 @@ def _kept(made: Study, path: Path, header: dict) -> dict:
     points = []
     if path.exists():
         old = artifacts.read_json(path)
-        changed = [key for key, value in header.items() if old.get(key) != value]
+        changed = _changed(old, header)
         points = [] if changed else old["points"]
         if changed:
             artifacts.write_json(path.with_suffix(".old.json"), old)

@@ -16,6 +16,7 @@ from llmlab.lab import Lab
 from llmlab.stages import pretraining
 from llmlab.studies import study
 from llmlab.studies.scaling import RATES
+from llmlab.training import loop
 
 ARMS = ("raw", "cleaned", "deduplicated", "balanced")
 REMOVED_BY = {"cleaned": ("rules", "quality")}  # the later editions: by all filters
@@ -24,9 +25,13 @@ SMALL = {"dim": 128, "n_layers": 3, "n_heads": 4, "n_kv_heads": 4, "hidden_dim":
 STEPS = 600
 ADAM_LR = 4e-3
 EXAM = 60  # documents of each source
+SETTINGS = {
+    "steps": STEPS, "adam_lr": ADAM_LR, "rates": RATES, "shape": SMALL, "mixture": MIXTURE,
+    "removed_by": REMOVED_BY, "exam": EXAM,
+}  # fmt: skip
 
 
-@study("cleaning", arms=ARMS, seeds=(1, 2, 3))
+@study("cleaning", arms=ARMS, seeds=(1, 2, 3), settings=SETTINGS)
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Bits per byte on each source's held-out documents, and on the leaked recipes."""
     pile, tokenizer = raw_pile(lab.profile.sources, seed), lab.tokenizer()
@@ -42,8 +47,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     model = lab.build(ModelConfig(**SMALL, **shape))
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), f"{arm} pile")
     pretraining.train(lab, job, rows, most=STEPS)
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    loop.whole(job)
     exam = {f"{name}_bpb": texts[:EXAM] for name, texts in pile.exam.items()}
     exam["leaked_bpb"] = list(pile.leaked)
     figures = {

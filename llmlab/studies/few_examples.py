@@ -10,7 +10,8 @@ from llmlab.studies.sft import tuned
 STEPS = 40  # of 128 examples
 
 
-@study("few_examples", arms=(16, 128, 1024), seeds=(1, 2, 3))
+@study("few_examples", arms=(16, 128, 1024), seeds=(1, 2, 3),
+       starts_from=("base",), settings={"steps": STEPS})  # fmt: skip
 def run(lab: Lab, arm: int, seed: int) -> dict:
     """The report card of an assistant that has seen so many examples."""
     model, tokenizer, _ = lab.latest("base", mine=False)

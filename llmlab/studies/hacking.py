@@ -9,6 +9,7 @@ from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.studies import study
 from llmlab.studies.rl import curve, say
+from llmlab.training import loop
 
 STEPS = 40
 KL_COEF = 0.01  # looser than GRPO's own: with that, one seed of three had hardly found the hole
@@ -27,14 +28,13 @@ def nothing(score) -> float:
     return 0.0
 
 
-@study("hacking", arms=("counted",), seeds=(1, 2, 3))
+@study("hacking", arms=("counted",), seeds=(1, 2, 3), starts_from=("sft",),
+       settings={"steps": STEPS, "kl_coef": KL_COEF, "most": MOST})  # fmt: skip
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Curves of a run, what it says at the end, and its report card."""
     lab = replace(lab, steps=lab.steps or lab.profile.max_steps or STEPS)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    job = rl.grpo(lab, model, tokenizer, nothing, kl_coef=KL_COEF, term=counted)
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    job = loop.whole(rl.grpo(lab, model, tokenizer, nothing, kl_coef=KL_COEF, term=counted))
     names = ("step", "reward", "once", "kept", "kl", "length")
     return {
         "curves": {name: curve([record[name] for record in job.log]) for name in names},

@@ -11,7 +11,7 @@ from llmlab.studies.sft import tuned
 ARMS = ("base:20", "base:40", "random:40", "random:80")
 
 
-@study("head_start", arms=ARMS, seeds=(1, 2, 3))
+@study("head_start", arms=ARMS, seeds=(1, 2, 3), starts_from=("base",))
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """The report card after an arm's steps from an arm's weights."""
     start, _, steps = arm.partition(":")

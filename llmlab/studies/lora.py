@@ -9,7 +9,8 @@ STEPS = 48
 FULL = 0  # the arm that tunes everything
 
 
-@study("lora", arms=(1, 4, 16, FULL), seeds=(1, 2, 3))
+@study("lora", arms=(1, 4, 16, FULL), seeds=(1, 2, 3),
+       starts_from=("base",), settings={"steps": STEPS})  # fmt: skip
 def run(lab: Lab, arm: int, seed: int) -> dict:
     """The report card after STEPS of a rank, and how many numbers were learned."""
     model, tokenizer, _ = lab.latest("base", mine=False)

@@ -12,12 +12,14 @@ from llmlab.lab import Lab
 from llmlab.stages import pretraining
 from llmlab.studies import study
 from llmlab.studies.scaling import RATES
+from llmlab.training import loop
 
 ADAMW = {"adamw 1e-3": 1e-3, "adamw 2e-3": 2e-3, "adamw 4e-3": 4e-3, "adamw 8e-3": 8e-3}
 SECONDS = 60
 
 
-@study("optimizers", arms=("muon", *ADAMW), seeds=(1, 2, 3))
+@study("optimizers", arms=("muon", *ADAMW), seeds=(1, 2, 3),
+       settings={"seconds": SECONDS, "adamw": ADAMW, "rates": RATES})  # fmt: skip
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Held-out bits per byte after a minute of one thread's work, and the loss on the way."""
     tokenizer, corpus = lab.tokenizer(), load_corpus(lab.profile.sources)
@@ -27,8 +29,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     if arm in ADAMW:
         job.optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=ADAMW[arm])
     pretraining.train(lab, job, Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, seed))
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    loop.whole(job)
     return {
         "val_bpb": pretraining.held_out_bpb(lab, model, tokenizer, corpus),
         "steps": job.steps,

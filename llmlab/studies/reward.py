@@ -12,13 +12,18 @@ from llmlab.chat import Chat
 from llmlab.lab import Lab
 from llmlab.stages import preferences, reward
 from llmlab.studies import study
+from llmlab.training import loop
 
 POOLS = {"taste": (preferences.by_taste, reward.NOISE), "rules": (preferences.by_rules, 0.02)}
 ARMS = ("taste 300", "taste 1000", "rules 1000")
 TEST = 300  # held-out pairs, in the order that the pool likes without noise
+SETTINGS = {
+    "noise": {pool: noise for pool, (_, noise) in POOLS.items()},
+    "test": TEST,
+}
 
 
-@study("reward", arms=ARMS, seeds=(1, 2, 3))
+@study("reward", arms=ARMS, seeds=(1, 2, 3), starts_from=("sft",), settings=SETTINGS)
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Accuracy on held-out pairs, the annotators' own, and how well foods are ranked."""
     pool, n = arm.split()
@@ -37,8 +42,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         test += reward.make_pairs(model, chat, requests, 100 + turn, 0.0, liking)
     steps = lab.profile.max_steps or lab.profile.reward_passes * n // lab.profile.reward_batch
     judge, job = reward.train_reward(replace(lab, steps=steps), model, tokenizer, pairs)
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    loop.whole(job)
     return {
         "accuracy": reward.accuracy(judge, chat, test[:TEST]),
         "agreement": mean(p.true_order for p in pairs),

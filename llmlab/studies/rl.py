@@ -18,7 +18,7 @@ from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward
 from llmlab.studies import load_study, study
-from llmlab.training import model_copies
+from llmlab.training import loop, model_copies
 
 STEPS = {"rules": 80, "kl": 60, "no-kl": 90}
 POINT = 2  # steps whose mean is a point of a curve
@@ -29,9 +29,11 @@ ASKED = (
     "Give me a vegetarian dish of 7 ingredients with potatoes.",
     "What can I cook with chocolate, cod and mint?",
 )
+SETTINGS = {"steps": STEPS, "point": POINT, "kept": KEPT, "tries": TRIES, "asked": ASKED}
 
 
-@study("rl", arms=tuple(STEPS), seeds=(1, 2, 3, 4, 5))
+@study("rl", arms=tuple(STEPS), seeds=(1, 2, 3, 4, 5),
+       starts_from=("base", "sft", "reward"), settings=SETTINGS)  # fmt: skip
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Curves of a run (a point for every `POINT` steps), what it says, and its report card."""
     steps = lab.steps or lab.profile.max_steps or STEPS[arm]
@@ -54,8 +56,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         leash = {"kl_coef": 0.0} if arm == "no-kl" else {}
         job = rl.ppo(lab, model, tokenizer, reward, on_step=look, on_rollouts=count, **leash)
         names = ("step", "proxy", "gold", "taste", "kept", "kl", "length")
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    loop.whole(job)
     figures = {
         "curves": {name: curve([record[name] for record in job.log]) for name in names},
         "answers": answers,

@@ -14,6 +14,7 @@ from llmlab.lab import Lab
 from llmlab.scale.scaling_law import fit, resampled  # noqa: F401, which notebook 04 asks for here
 from llmlab.stages import pretraining
 from llmlab.studies import study
+from llmlab.training import loop
 
 SIZES = ("64x2", "96x3", "128x4", "192x4")  # width x layers
 BUDGETS = (300, 600, 1200)  # thousand tokens
@@ -22,7 +23,7 @@ RATES = {"muon_lr": 0.02, "muon_momentum": 0.95, "adam_lr": 1.6e-2, "adam_betas"
 ARMS = tuple(f"{size}:{tokens}" for size in SIZES for tokens in BUDGETS) + (CHECK,)
 
 
-@study("scaling", arms=ARMS, seeds=(1,))
+@study("scaling", arms=ARMS, seeds=(1,), settings={"rates": RATES})
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """Held-out loss in nats per token after an arm's tokens, and what it cost."""
     size, _, thousands = arm.partition(":")
@@ -34,8 +35,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), corpus.hash())
     rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, seed)
     pretraining.train(lab, job, rows)
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    loop.whole(job)
     bpb = pretraining.held_out_bpb(lab, model, tokenizer, corpus)
     parameters = sum(p.numel() for p in model.parameters())
     tokens = sum(record["tokens"] for record in job.log)

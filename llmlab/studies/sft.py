@@ -27,7 +27,8 @@ ARMS = {
 }
 
 
-@study("sft", arms=ARMS, seeds=(1, 2, 3))
+@study("sft", arms=ARMS, seeds=(1, 2, 3),
+       starts_from=("base",), settings={"steps": STEPS, "arms": ARMS})  # fmt: skip
 def run(lab: Lab, arm: str, seed: int) -> dict:
     """The report card of an assistant that was tuned on an arm's examples."""
     model, tokenizer, _ = lab.latest("base", mine=False)
@@ -40,9 +41,7 @@ def tuned(lab: Lab, model: Transformer, tokenizer: BPE, steps: int, **how) -> di
     loss: the mean of the last tenth of the steps, in nats per learned token.
     """
     lab = replace(lab, steps=lab.steps or lab.profile.max_steps or steps)
-    job = sft.tune(lab, model, tokenizer, **how)
-    if job.step < job.steps:
-        raise KeyboardInterrupt
+    job = loop.whole(sft.tune(lab, model, tokenizer, **how))
     return {
         **evaluate(model, tokenizer, n=200),
         "val_bpb": held_out_bpb(lab, model, tokenizer, load_corpus(lab.profile.sources)),
