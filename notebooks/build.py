@@ -228,7 +228,7 @@ def stale() -> dict[str, str]:
 # --- Links to Colab ---------------------------------------------------------------------------
 
 ON_GITHUB = re.compile(
-    r"(?:(?:ssh://)?git@github\.com[:/]|https://github\.com/)?([\w.-]+/[\w.-]+?)(?:\.git)?/?"
+    r"(?:(?:ssh://)?git@github\.com[:/]|https://github\.com/)([\w.-]+/[\w.-]+?)(?:\.git)?/?"
 )
 OPENING = re.compile(r"^# (?:\*On Colab|\[Open in Colab\]).*$", re.M)
 INSTALL = re.compile(
@@ -239,13 +239,13 @@ IN_README = re.compile(
 )
 
 
-def repository(address: str | None = None) -> str:
-    """OWNER/NAME of an address on GitHub, else of the remote `origin`; BuildError for others."""
-    if not address:
-        asked = ["git", "remote", "get-url", "origin"]
-        address = subprocess.run(
-            asked, cwd=NOTEBOOKS.parent, capture_output=True, text=True
-        ).stdout.strip()
+def repository(named: str | None = None) -> str:
+    """OWNER/NAME as named, of an address on GitHub, or of `origin`; BuildError for others."""
+    if named and re.fullmatch(r"[\w.-]+/[\w.-]+", named):
+        return named
+    asked = ["git", "remote", "get-url", "origin"]
+    origin = subprocess.run(asked, cwd=NOTEBOOKS.parent, capture_output=True, text=True)
+    address = named or origin.stdout.strip()
     if not (found := ON_GITHUB.fullmatch(address)):
         raise BuildError(
             f"{address or 'this clone, which has no origin,'} is no repository on GitHub; "
@@ -261,31 +261,31 @@ def on_colab(repository: str, place: str) -> str:
 
 def link_to(repository: str, root: Path = NOTEBOOKS.parent) -> list[Path]:
     """Let README, sources and notebooks name that repository; the files that changed."""
-    sources = root / "notebooks" / "src"
-    notebooks = {
-        source: root / "notebooks" / source.relative_to(sources).with_suffix(".ipynb")
-        for source in sorted(sources.rglob("*.py"))
-    }
-    readme = root / "README.md"
-    texts = {
-        readme: IN_README.sub(
-            lambda row: f"{row[1]} ([Colab]({on_colab(repository, row[2])}))",
-            readme.read_text("utf-8"),
-        )
-    }
-    for source, path in notebooks.items():
-        link = f"# [Open in Colab]({on_colab(repository, path.relative_to(root).as_posix())})"
-        install = (
-            '        print("Installing llmlab")\n'
-            f"        # %pip install -q --no-deps git+https://github.com/{repository}\n"
-        )
-        text = OPENING.sub(link, source.read_text("utf-8"), count=1)
-        texts[source] = INSTALL.sub(install, text, count=1)
+    readme, folder = root / "README.md", root / "notebooks"
+
+    def link(row: re.Match) -> str:
+        return f"{row[1]} ([Colab]({on_colab(repository, row[2])}))"
+
+    texts = {readme: IN_README.sub(link, readme.read_text("utf-8"))}
+    for source in sorted((folder / "src").rglob("*.py")):
+        path = folder / source.relative_to(folder / "src").with_suffix(".ipynb")
+        texts[source] = linked(source, repository, path.relative_to(root).as_posix())
         texts[path] = with_opening(path, texts[source])
     changed = [path for path, text in texts.items() if text != path.read_text("utf-8")]
     for path in changed:
         write(path, texts[path])
     return changed
+
+
+def linked(source: Path, repository: str, place: str) -> str:
+    """A source that opens on Colab from that repository, and installs llmlab from it."""
+    link = f"# [Open in Colab]({on_colab(repository, place)})"
+    install = f"""\
+        print("Installing llmlab")
+        # %pip install -q --no-deps git+https://github.com/{repository}
+"""
+    text = OPENING.sub(link, source.read_text("utf-8"), count=1)
+    return INSTALL.sub(install, text, count=1)
 
 
 def with_opening(path: Path, source: str) -> str:

@@ -122,8 +122,11 @@ def test_the_repository_is_that_of_origin(build, tmp_path, monkeypatch):
     subprocess.run([*git, "init", "--quiet"], check=True)
     with pytest.raises(build.BuildError, match="has no origin"):
         build.repository()
+    subprocess.run([*git, "remote", "add", "origin", "me/folder"], check=True)
+    with pytest.raises(build.BuildError, match="me/folder is no repository on GitHub"):
+        build.repository()
     where = "https://github.com/me/my.fork.git"
-    subprocess.run([*git, "remote", "add", "origin", where], check=True)
+    subprocess.run([*git, "remote", "set-url", "origin", where], check=True)
     assert build.repository() == "me/my.fork"
 
 
