@@ -485,9 +485,10 @@ def read_answer(answer: str) -> tuple[str, list[str]]:
 
 
 def judge(request: Request | str, answer: str) -> Score:
-    """Score an answer.  Parts that a request does not ask for count as kept.
+    """Score an answer: the verifiable reward of each rule, and the hidden taste.
 
-    A request for who the assistant is has one rule: the answer says "kitchen assistant".
+    Parts that a request does not ask for count as kept.  A request for who the assistant is has
+    one rule: the answer says "kitchen assistant".
     """
     if isinstance(request, str):
         request = parse_request(request)

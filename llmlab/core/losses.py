@@ -60,7 +60,7 @@ def dpo_loss(
 
 
 def kl_estimate(logp: Tensor, ref_logp: Tensor) -> Tensor:
-    """Unbiased, never negative estimate of KL(policy || reference) at each sampled token.
+    """The KL penalty: an unbiased, never negative estimate of KL(policy || reference) per token.
 
     logp, ref_logp: one shape, kept.  Schulman 2020, "k3": exp(-d) - 1 + d, d = logp - ref_logp.
     So much for its value.  As a loss on the policy's own samples its gradient, (1 - exp(-d)) times

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def learning_rate(step: int, steps: int, warmup: float = 0.02, cooldown: float = 0.5) -> float:
-    """Factor on the learning rate: up, level, then in a straight line down to zero.
+    """The learning rate schedule, as a factor: up, level, then in a straight line down to zero.
 
     step: 0-based, of `steps`; warmup, cooldown: shares of the run.  Haegele et al. 2024.
     """

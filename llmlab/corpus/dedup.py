@@ -56,7 +56,7 @@ def exact_copies(texts: Sequence[str]) -> dict[int, int]:
 
 
 def runs(text: str, n: int) -> set[str]:
-    """All runs of n words, in lower case and without what stands between words."""
+    """The n-grams of a text: all runs of n words, in lower case, without punctuation."""
     words = regex.findall(r"\w+", text.lower())
     return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
 

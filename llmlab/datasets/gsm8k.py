@@ -57,7 +57,7 @@ def messages(row: dict) -> list[dict]:
 
 @dataclass(frozen=True)
 class Marks:
-    """How good an answer to a problem is; read as a `kitchen.Score` is by what trains on both."""
+    """The verifiable reward of an answer to a problem; it is read as a `kitchen.Score` is."""
 
     right: bool
     stated: bool  # whether it says "#### number", as it should

@@ -1,4 +1,4 @@
-"""What a model is worth: bits per byte, the kitchen's report card, and published tasks.
+"""What a model is worth: bits per byte, the kitchen's report card, and published benchmarks.
 
 The tasks are run by lm-eval (Gao et al. 2021, an extra) on the model as it is exported.  One comes
 with the project and needs no network: `kitchen_facts`.

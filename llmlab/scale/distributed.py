@@ -1,4 +1,4 @@
-"""Several processes that train one model, as `torchrun` starts them.
+"""Data parallel training: several processes train one model, as `torchrun` starts them.
 
 A process that is alone may call everything here: it is the first, it has the whole of every list,
 and nothing is sent.  https://docs.pytorch.org/docs/stable/distributed.html
@@ -54,7 +54,7 @@ def active() -> bool:
 
 
 def size() -> int:
-    """How many processes there are."""
+    """The world size: how many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 

@@ -23,11 +23,11 @@ from llmlab.scale import distributed
 
 
 def prepare(model: Transformer, compiled: bool = False, recompute: bool = False) -> None:
-    """Make a model ready for long training: attention that never builds a mask, its blocks
-    compiled, activations reckoned again instead of kept.
+    """Fused attention, compiled blocks, activation checkpointing: a model ready for long training.
 
-    compiled: blocks are alike, so one of them is compiled for all.  recompute: Chen et al. 2016;
-    a part of a step's memory for a third more arithmetic.
+    compiled: blocks are alike, so one of them is compiled for all.  recompute: the backward pass
+    computes the activations again instead of keeping them, which takes a part of a step's memory
+    and a third more arithmetic.  Chen et al. 2016.
     """
     if model.embed.weight.is_cuda:
         torch.set_float32_matmul_precision("high")  # TF32 for what is left in fp32
@@ -92,7 +92,7 @@ class FusedOptimizer(Optimizer):
 
 
 class Ahead:
-    """Rows whose next batch is made, and brought to pinned memory, while a GPU does this one.
+    """Prefetches rows: the next batch is made, in pinned memory, while a GPU does this one.
 
     rows: anything with `batch(step, batch, seq_len)`; this process gets its part of it.
     """
@@ -120,7 +120,7 @@ class Ahead:
 
 
 class MicroBatches:
-    """Takes the gradients of a step's rows in parts that fit the memory.
+    """Gradient accumulation: a step's gradients are taken in micro-batches that fit the memory.
 
     rows: how many at once; halved, which is said, where they do not fit after all.
     """

@@ -158,9 +158,9 @@ def gpu_hours(flops: float, peak: float, utilisation: float) -> float:
 
 
 def model_utilisation(shape: Shape, seq_len: int, tokens_per_s: float, peak: float) -> float:
-    """The share of the peak that does the model's arithmetic.  Chowdhery et al. 2022, app. B.
+    """The model FLOPs utilisation (MFU): the share of the peak that does the model's arithmetic.
 
-    tokens_per_s and peak are of one device, or both of all devices.
+    Chowdhery et al. 2022, app. B.  tokens_per_s and peak are of one device, or both of all devices.
     """
     scores = token_flops(shape, seq_len)["attention scores"]
     return tokens_per_s * (6 * total(shape) + scores) / peak

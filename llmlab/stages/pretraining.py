@@ -286,8 +286,8 @@ def planned(lab: Lab) -> Lab:
 
 
 def context(document: float, most: int) -> int:
-    """How many ids a row has: the least power of two that holds a document of so many, but 256 at
-    least, and no more than the model can read."""
+    """The context length, in ids: the least power of two that holds a document of so many, but 256
+    at least, and no more than the model can read."""
     return min(most, max(256, 1 << math.ceil(math.log2(document))))
 
 

@@ -39,7 +39,7 @@ def lower_half(model: Transformer) -> Transformer:
 
 
 def freeze(model: Transformer) -> Transformer:
-    """A copy that stays as it is: the reference of the KL term."""
+    """The reference model of the KL penalty: a copy that stays as it is."""
     copy = type(model)(model.config).to(model.embed.weight.device)
     copy.load_state_dict(model.state_dict())
     copy.compute_dtype = model.compute_dtype
