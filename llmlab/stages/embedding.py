@@ -148,8 +148,10 @@ def rank_correlation(vectors: Tensor, flat: Tensor) -> float:
 
     Spearman 1904: the correlation of the ranks of all distances.
     """
-    ranks = [torch.pdist(points).argsort().argsort().float() for points in (vectors, flat)]
-    return torch.corrcoef(torch.stack(ranks))[0, 1].item()
+    from scipy.stats import spearmanr
+
+    distances = [torch.pdist(points).cpu() for points in (vectors, flat)]
+    return float(spearmanr(*distances).statistic)
 
 
 # --- The base's own table, and a real one ---------------------------------------------------

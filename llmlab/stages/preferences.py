@@ -298,8 +298,9 @@ def food_rewards(reward: RewardModel, chat: Chat) -> dict[str, float]:
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's: 1 where both have the same order, 0 where the orders have nothing in common."""
-    ranks = torch.stack([torch.tensor(list(x)).argsort().argsort().float() for x in (a, b)])
-    return torch.corrcoef(ranks)[0, 1].item()
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
 
 
 def utility_correlation(reward: RewardModel, chat: Chat) -> float:
