@@ -3,19 +3,17 @@
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
+from torch import Tensor
 
 from llmlab.artifacts import LabError, reading, replacing
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.hub.hub_tokenizer import HubTokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def pack_tokenizer(tokenizer: BPE) -> dict:
@@ -40,10 +38,8 @@ def unpack_tokenizer(packed: dict) -> BPE:
 AGAIN = "Remove it and make it again, or copy it again from where it is whole."
 
 
-def _digest(tensors: dict[str, "Tensor"], meta: str) -> str:
+def _digest(tensors: dict[str, Tensor], meta: str) -> str:
     """The SHA-256 of a checkpoint's meta and of all its tensors: names, types, shapes, bytes."""
-    import torch
-
     digest = hashlib.sha256(meta.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -51,15 +47,11 @@ def _digest(tensors: dict[str, "Tensor"], meta: str) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(path: str | Path, tensors: dict[str, "Tensor"], meta: dict) -> None:
+def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], meta: dict) -> None:
     """Writes tensors and `meta` (anything JSON holds) as one safetensors file, whole or not at all.
 
     Every tensor keeps its dtype; two that share memory are stored twice.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     own = {"memory_format": torch.contiguous_format}
     stored = {name: t.detach().cpu().clone(**own) for name, t in tensors.items()}
     text = json.dumps(meta)
@@ -70,62 +62,46 @@ def save_checkpoint(path: str | Path, tensors: dict[str, "Tensor"], meta: dict) 
             raise OSError(str(error)) from error
 
 
-def load_checkpoint(path: str | Path) -> tuple[dict[str, "Tensor"], dict]:
+def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """The tensors (on the CPU) and the meta of a file that `save_checkpoint` wrote.
 
     LabError for everything else: missing, cut short, damaged, a pickle, not ours.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    with reading(Path(path), "checkpoint") as file:
-        data = file.read()
-    header = _header(Path(path), data, len(data))
+    stored = _stored(Path(path))
     with contextlib.suppress(SafetensorError, KeyError, ValueError):
-        tensors = load(data)
-        if _digest(tensors, header["llmlab"]) == header["sha256"]:
-            return tensors, json.loads(header["llmlab"])
+        tensors = load(Path(path).read_bytes())
+        if _digest(tensors, stored["llmlab"]) == stored["sha256"]:
+            return tensors, json.loads(stored["llmlab"])
     raise LabError(f"{path} is damaged: it changed after it was written. {AGAIN}")
 
 
 def read_meta(path: str | Path) -> dict:
-    """The meta of a checkpoint, from its first bytes alone."""
-    path = Path(path)
+    """The meta of a checkpoint, from its first bytes alone.  LabError as for `load_checkpoint`."""
+    return json.loads(_stored(Path(path))["llmlab"])
+
+
+def _stored(path: Path) -> dict[str, str]:
+    """What `save_checkpoint` put into the head of a file beside the tensors: meta and digest."""
     with reading(path, "checkpoint") as file:
-        start = file.read(8)
-        length = min(int.from_bytes(start, "little"), 100_000_000)  # the format's own limit
-        header = _header(path, start + file.read(length), os.fstat(file.fileno()).st_size)
-    return json.loads(header["llmlab"])
-
-
-def _header(path: Path, data: bytes, size: int) -> dict[str, str]:
-    """What `save_checkpoint` put into the head of a safetensors file of `size` bytes, checked.
-
-    The format: 8 bytes with the header's length, the header as JSON, the tensors' bytes.
-    huggingface.co/docs/safetensors
-    """
-    if not size:
+        start = file.read(9)  # the head's length, and the head
+    if not start:
         raise LabError(f"{path} is empty. {AGAIN}")
-    if data[8:9] != b"{" and data.startswith((b"PK\x03\x04", b"\x80")):
+    if start[8:] != b"{" and start.startswith((b"PK\x03\x04", b"\x80")):
         raise LabError(
             f"{path} is a pickle, which can run code when it is opened, so it was not opened. "
             "Give a .safetensors checkpoint made by llmlab."
         )
-    end = 8 + int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and size < end:
-        raise LabError(f"{path} is cut short: {size:,} bytes of at least {end:,}. {AGAIN}")
     try:
-        header = json.loads(data[8:end])
-        ours = header.pop("__metadata__", {})
-        whole = end + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        json.loads(ours.get("llmlab", "null"))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise LabError(f"{path} is not a checkpoint, or it is damaged. {AGAIN}") from None
-    if size != whole:
-        raise LabError(f"{path} is cut short or damaged: {size:,} bytes of {whole:,}. {AGAIN}")
-    if not {"llmlab", "sha256"} <= ours.keys():
+        with safe_open(path, "pt") as opened:  # reads the head, and that the length fits
+            stored = opened.metadata() or {}
+        json.loads(stored.get("llmlab", "null"))
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise LabError(
+            f"{path} is not a checkpoint, or it was cut short or damaged ({error}). {AGAIN}"
+        ) from None
+    if not {"llmlab", "sha256"} <= stored.keys():
         raise LabError(f"{path} holds tensors, but was not written by llmlab. Give one that was.")
-    return ours
+    return stored
 
 
 def fingerprint(model: Transformer) -> str:

@@ -4,14 +4,16 @@ Only the standard library is imported here; a command imports what it needs when
 """
 
 import argparse
+import importlib
 import itertools
 import os
 import re
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
-from llmlab import __version__
+from llmlab import __version__, artifacts
 from llmlab.artifacts import LabError
 
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C has ended, as shells have it
@@ -138,7 +140,7 @@ def _is_full(args: argparse.Namespace) -> bool:
 
 def _elsewhere(args: argparse.Namespace):
     """The lab of the given profile, also where there is no GPU to run it."""
-    from llmlab import artifacts, lab, profiles
+    from llmlab import lab, profiles
 
     profile, folder = profiles.profile_called(_profile_name(args))
     made = lab.setup("class", runs_dir=args.runs_dir)
@@ -176,8 +178,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """The stages, in this process or in each of several."""
-    import importlib
-
     from llmlab import profiles
     from llmlab.datasets import by_stage
     from llmlab.scale import distributed
@@ -235,8 +235,6 @@ SEEDED = ("sft", "reward", "rl")  # the stages that --seeds repeats
 
 def _other_seeds(args: argparse.Namespace, made, name: str) -> list[dict]:
     """The figures of a stage with the next seeds, each with runs of its own."""
-    import importlib
-
     from llmlab.datasets import by_stage
 
     module = importlib.import_module(f"llmlab.stages.{name}")
@@ -259,8 +257,6 @@ def _spread(runs: list[dict]) -> dict:
 
 def pretrain(args: argparse.Namespace) -> int:
     """Pretrain on a text of one's own."""
-    from pathlib import Path
-
     from llmlab.stages import pretraining
 
     if args.seconds is not None:
@@ -322,8 +318,6 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Write a model in the Hugging Face format."""
-    from pathlib import Path
-
     from llmlab import hub
 
     model, tokenizer, _ = _model(args, "grpo")
@@ -334,12 +328,10 @@ def export(args: argparse.Namespace) -> int:
 
 def student(args: argparse.Namespace) -> int:
     """Write the series without its answers, for a class."""
-    from pathlib import Path
-
-    from llmlab.artifacts import PACKAGE
     from llmlab.classroom.student_edition import write_student_edition
 
-    written = write_student_edition(PACKAGE.parent / "notebooks" / "src", Path(args.folder))
+    sources = artifacts.PACKAGE.parent / "notebooks" / "src"
+    written = write_student_edition(sources, Path(args.folder))
     print(f"{len(written)} notebooks without answers are in {args.folder}.")
     return 0
 
@@ -364,8 +356,6 @@ def progress(args: argparse.Namespace) -> int:
 
 def _class_progress(args: argparse.Namespace) -> int:
     """A row for each student whose progress.json was handed in."""
-    from pathlib import Path
-
     from llmlab.classroom.exercises import registered
     from llmlab.classroom.progress_report import class_csv, class_rows, class_table, collect
 
@@ -396,8 +386,6 @@ def _lab(args: argparse.Namespace):
     from llmlab import lab
 
     if args.json:
-        from llmlab import artifacts
-
         artifacts.check_place(args.json)
     name = _profile_name(args)
     made = lab.setup(name, args.budget_minutes, args.seed, args.runs_dir)
@@ -412,8 +400,6 @@ def _profile_name(args: argparse.Namespace) -> str:
 
 def _model(args: argparse.Namespace, default: str):
     """The model of --model: a stage's name, or a file."""
-    from pathlib import Path
-
     made, name = _lab(args), args.model or default
     if Path(name).suffix:
         return made.load(Path(name))
@@ -430,8 +416,6 @@ def _check_sampling(args: argparse.Namespace) -> None:
 
 def _write_json(args: argparse.Namespace, report: dict) -> None:
     if args.json:
-        from llmlab import artifacts
-
         artifacts.write_json(args.json, report)
 
 

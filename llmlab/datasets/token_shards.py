@@ -9,7 +9,6 @@ import math
 import random
 from bisect import bisect_right
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,17 +21,25 @@ from llmlab.corpus.mixture import Mixture
 MANIFEST = "shards.json"
 
 
-class Reader(Protocol):
-    """What a `Blend` is made of: rows by number."""
+class Reader:
+    """Rows of ids by number; what a `Blend` is made of."""
 
     def row(self, number: int, seq_len: int) -> Tensor:
-        """seq_len + 1 ids."""
+        """The `number`-th row of all that are read: (seq_len + 1,) ids."""
+        raise NotImplementedError
+
+    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
+        """Rows of a step, by their numbers in the whole run: (batch, seq_len + 1) ids."""
+        numbers = range(step * batch, (step + 1) * batch)
+        return torch.stack([self.row(number, seq_len) for number in numbers])
 
     def epochs(self, tokens: float) -> float:
         """How often a run of so many tokens reads the text."""
+        raise NotImplementedError
 
     def hash(self) -> str:
         """Equal hashes, equal text."""
+        raise NotImplementedError
 
 
 def permuted(i: int, n: int, key: str) -> int:
@@ -53,7 +60,7 @@ def permuted(i: int, n: int, key: str) -> int:
             return i
 
 
-class Shards:
+class Shards(Reader):
     """The ids of one data set, cut into windows; each epoch has an order and a cut of its own.
 
     folder: what `prepare` wrote.  LabError where it is not whole.  The ids of all files are one
@@ -127,12 +134,8 @@ class Shards:
         """How often a run of so many tokens reads the text."""
         return tokens / self.tokens
 
-    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
-        """Rows of a step: (batch, seq_len + 1) ids."""
-        return rows_of(self, step, batch, seq_len)
 
-
-class Kitchen:
+class Kitchen(Reader):
     """The class's mixture, row by row."""
 
     def __init__(self, mixture: Mixture):
@@ -151,7 +154,7 @@ class Kitchen:
         return self.mixture.corpus.hash()
 
 
-class Blend:
+class Blend(Reader):
     """Rows of several readers, mixed by weight.
 
     Of each CYCLE rows every reader gives the same number, by its weight, in an order that the seed
@@ -199,13 +202,3 @@ class Blend:
         """Equal hashes, equal texts in equal shares."""
         parts = [(name, w, self.readers[name].hash()) for name, w in self.weights.items()]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-    def batch(self, step: int, batch: int, seq_len: int) -> Tensor:
-        """Rows of a step: (batch, seq_len + 1) ids."""
-        return rows_of(self, step, batch, seq_len)
-
-
-def rows_of(reader: Reader, step: int, batch: int, seq_len: int) -> Tensor:
-    """The rows of a step, by their numbers in the whole run."""
-    numbers = range(step * batch, (step + 1) * batch)
-    return torch.stack([reader.row(number, seq_len) for number in numbers])

@@ -87,11 +87,9 @@ function describe(tokens, at, shares) {
 
 // A token of the row, with room for its share above it.
 function tokenChip({ shown }, i) {
-  const chip = node("span", { class: "ll-token", role: "option" });
   const [share, bar] = ["ll-share", "ll-bar"].map((name) => node("span", { class: name }));
-  const over = node("span", { class: "ll-over" });
-  over.append(share, bar);
-  chip.append(over, node("span", { class: "ll-word" }, shown));
+  const chip = node("span", { class: "ll-token", role: "option" },
+    node("span", { class: "ll-over" }, share, bar), node("span", { class: "ll-word" }, shown));
   chip.place = i;
   return { chip, share, bar };
 }
@@ -101,19 +99,17 @@ function buildParts() {
   const root = rootOf("ll-attention");
   const area = node("textarea", { rows: "2", spellcheck: "false", "aria-label": "text" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "reading …")];
-  const note = node("div", { class: "ll-note", "aria-live": "polite" });
+  const note = node("div", { class: "ll-note", "aria-live": "polite" }, said, wait);
   const heads = node("div", { class: "ll-heads", role: "group", "aria-label": "heads" });
   const [copies, title] = [node("p"), node("h5")];
   const matrix = shape("svg", { class: "ll-matrix", role: "img" });
   const row = node("div", { class: "ll-tokens", tabindex: "0", role: "listbox",
     "aria-label": "tokens", "aria-orientation": "horizontal" });
   const details = node("div", { class: "ll-details", "aria-live": "polite" });
-  const board = node("div", { class: "ll-board" });
-  const [left, right] = ["ll-small", "ll-large"].map((name) => node("section", { class: name }));
-  note.append(said, wait);
-  left.append(node("h5", {}, "all heads: more ink, more weight"), heads, copies);
-  right.append(title, matrix);
-  board.append(left, right);
+  const board = node("div", { class: "ll-board" },
+    node("section", { class: "ll-small" },
+      node("h5", {}, "all heads: more ink, more weight"), heads, copies),
+    node("section", { class: "ll-large" }, title, matrix));
   root.append(area, note, board, row, details);
   return { root, area, said, heads, copies, title, matrix, row, details };
 }
@@ -132,7 +128,7 @@ function render({ model, el }) {
   const last = () => tokens().length - 1;
   const place = () => {
     const at = model.get("place");
-    return at < 0 ? Math.max(0, last() + 1 + at) : Math.min(at, last());
+    return clamp(at < 0 ? last() + 1 + at : at, 0, last());
   };
   // Where a message brings several things, the first of them is told of before all are drawn.
   const whole = () => [tokens(), chips].every(({ length }) => length === weights().length);
@@ -160,40 +156,30 @@ function render({ model, el }) {
 
   function drawHead(digits, l, h) {
     const copier = String(model.get("_answer").copier) === String([l, h]) ? ", copies most" : "";
-    const name = { type: "button", "aria-label": `layer ${l}, head ${h}${copier}` };
-    const button = node("button", { class: "ll-head", ...name });
-    button.append(miniature(digits));
-    button.addEventListener("click", () => choose([l, h]));
-    return button;
+    return button(miniature(digits), () => save(model, { chosen: [l, h] }), { class: "ll-head",
+      "aria-label": `layer ${l}, head ${h}${copier}` });
   }
 
   // The chosen head has a frame, and is the one that Tab comes to.
   function mark() {
     const [layer, head] = model.get("chosen");
     const chosen = layer * model.get("_answer").pictures[0].length + head;
-    buttons.forEach((button, i) => {
-      button.setAttribute("aria-pressed", String(i === chosen));
-      button.tabIndex = i === chosen ? 0 : -1;
+    buttons.forEach((made, i) => {
+      made.setAttribute("aria-pressed", String(i === chosen));
+      made.tabIndex = i === chosen ? 0 : -1;
     });
   }
 
-  function choose(head) {
-    model.set("chosen", head);
-    model.save_changes();
-  }
-
   heads.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
     const { pictures } = model.get("_answer");
     const [down, across] = [pictures.length - 1, pictures[0].length - 1];
     const [l, h] = model.get("chosen");
     const moves = { ArrowUp: [l - 1, h], ArrowDown: [l + 1, h], ArrowLeft: [l, h - 1],
       ArrowRight: [l, h + 1], Home: [l, 0], End: [l, across] };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    const [to, side] = moves[event.key];
-    choose([Math.max(0, Math.min(down, to)), Math.max(0, Math.min(across, side))]);
-    buttons.find((button) => button.tabIndex === 0).focus();
+    const [to, side] = moveOf(event, moves) ?? [];
+    if (to === undefined) return;
+    save(model, { chosen: [clamp(to, 0, down), clamp(side, 0, across)] });
+    buttons.find((made) => made.tabIndex === 0).focus();
   });
 
   // --- The chosen head ------------------------------------------------------------------------
@@ -201,7 +187,7 @@ function render({ model, el }) {
   // The weights; the empty half above the diagonal holds the words.
   function drawMatrix() {
     const rows = weights();
-    cell = Math.max(6, Math.min(20, Math.floor(SIDE / rows.length)));
+    cell = clamp(Math.floor(SIDE / rows.length), 6, 20);
     const side = cell * rows.length;
     const font = Math.min(12, cell + 1);
     const longest = Math.max(...tokens().map(({ shown }) => shown.length));
@@ -211,13 +197,12 @@ function render({ model, el }) {
       const at = { x: (i + 1) * cell + 4, y: (i + 0.5) * cell + 4, "font-size": font };
       return shape("text", at, shown);
     });
-    for (const [name, value] of Object.entries({ width, height: side + 2,
-      viewBox: `-1 -1 ${width} ${side + 2}` })) matrix.setAttribute(name, value);
-    matrix.replaceChildren(band, ...drawWeights(rows, cell), ...names);
     const [layer, head] = model.get("_head").chosen;
     title.textContent = `layer ${layer}, head ${head}: a row takes from its columns, area = share`;
-    const [down, all] = [plural(rows.length, "row"), "as many columns"];
-    matrix.setAttribute("aria-label", `layer ${layer}, head ${head}: ${down}, ${all}`);
+    const size = `${plural(rows.length, "row")}, as many columns`;
+    setAll(matrix, { width, height: side + 2, viewBox: `-1 -1 ${width} ${side + 2}`,
+      "aria-label": `layer ${layer}, head ${head}: ${size}` });
+    matrix.replaceChildren(band, ...drawWeights(rows, cell), ...names);
   }
 
   function drawTokens() {
@@ -266,18 +251,9 @@ function render({ model, el }) {
 
   function settle(i) {
     pointed = -1;
-    model.set("place", i);
-    model.save_changes();
+    save(model, { place: i });
     light();
-    reveal();
-  }
-
-  // Scrolls the row, and never the page, until the token can be seen.
-  function reveal() {
-    const { chip } = chips[place()];
-    const [top, bottom] = [chip.offsetTop, chip.offsetTop + chip.offsetHeight];
-    if (top < row.scrollTop || bottom > row.scrollTop + row.clientHeight)
-      row.scrollTop = top - row.clientHeight / 2;
+    reveal(row, chips[place()].chip);
   }
 
   const placeOf = (event) => event.target.closest(".ll-token")?.place ?? -1;
@@ -285,17 +261,14 @@ function render({ model, el }) {
   row.addEventListener("pointerleave", () => point(-1));
   row.addEventListener("click", (event) => placeOf(event) >= 0 && settle(placeOf(event)));
   row.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
-    const now = place();
-    const moves = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last() };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    settle(Math.max(0, Math.min(last(), moves[event.key])));
+    const to = moveOf(event, { ArrowLeft: place() - 1, ArrowRight: place() + 1, Home: 0,
+      End: last() });
+    if (to !== undefined) settle(clamp(to, 0, last()));
   });
   const rowOf = (event) => {
     const box = matrix.getBoundingClientRect();
     const y = ((event.clientY - box.top) * matrix.viewBox.baseVal.height) / box.height - 1;
-    return Math.max(0, Math.min(last(), Math.floor(y / cell)));
+    return clamp(Math.floor(y / cell), 0, last());
   };
   matrix.addEventListener("pointermove", (event) => point(rowOf(event)));
   matrix.addEventListener("pointerleave", () => point(-1));
@@ -323,30 +296,20 @@ function render({ model, el }) {
   function ask() {
     const [{ text: read, cut }, text] = [model.get("_answer"), model.get("text")];
     if (area.value !== text) area.value = text;
-    const same = cut ? text.startsWith(read) : text === read;
     const head = String(model.get("_head").chosen) === String(model.get("chosen"));
-    root.setAttribute("aria-busy", String(!same || !head));
+    root.setAttribute("aria-busy", String(!hasRead(read, cut, text) || !head));
     mark();
   }
 
-  area.addEventListener("input", () => {
-    // JSON between page and kernel cannot carry half a surrogate pair.
-    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
-    model.save_changes();
-  });
+  area.addEventListener("input", () => saveText(model, area));
 
-  const listeners = {
+  drawAnswer();
+  return listen(model, {
     "change:_answer": drawAnswer,
     "change:_head": drawChosen,
-    "change:text": ask,
-    "change:chosen": ask,
+    "change:text change:chosen": ask,
     "change:place": light,
-  };
-  for (const [event, act] of Object.entries(listeners)) model.on(event, act);
-  drawAnswer();
-  return () => {
-    for (const [event, act] of Object.entries(listeners)) model.off(event, act);
-  };
+  });
 }
 
 export default { render };

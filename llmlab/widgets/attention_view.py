@@ -14,17 +14,18 @@ from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.evaluation import interpretability
 from llmlab.widgets.base import (
-    INK,
-    PAPER,
     Widget,
+    Words,
     bar,
     escape,
     isolated,
+    paper,
     plain,
     script,
     style,
+    svg_image,
     table,
-)
+)  # fmt: skip
 from llmlab.widgets.token_view import first_part, in_hex, readable, visible
 
 LIMIT = 2048  # bytes of a text that are read
@@ -45,7 +46,7 @@ class AttentionView(Widget):
 
     _esm, _css = script(__file__), style(__file__, "ll-attention")
 
-    text = traitlets.Unicode().tag(sync=True)
+    text = Words().tag(sync=True)
     chosen = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)
     place = traitlets.Int(-1).tag(sync=True)
     _answer = traitlets.Dict().tag(sync=True)  # it carries its question: "text"
@@ -79,10 +80,6 @@ class AttentionView(Widget):
         thousandths = (1000 * self._attended[layer, head]).round().int().tolist()
         rows = [row[: i + 1] for i, row in enumerate(thousandths)]
         self._head = {"chosen": [layer, head], "rows": rows}
-
-    @traitlets.validate("text")
-    def _valid_text(self, proposal) -> str:
-        return plain(proposal["value"])
 
     @traitlets.validate("chosen")
     def _valid_head(self, proposal) -> tuple[int, int]:
@@ -125,19 +122,15 @@ class AttentionView(Widget):
     def _static_html(self) -> str:
         """All heads small, the chosen one large, and from where one token takes."""
         words = [token["shown"] for token in self._answer["tokens"]]
-        picture = base64.b64encode(to_svg(self._answer, self._head, self._at()).encode()).decode()
+        svg = to_svg(self._answer, self._head, self._at())
+        picture = svg_image(svg, repr(self), "max-width:100%;display:block")
         rows = [
             (f"<code>{isolated(words[j])}</code>", str(j), f"{share:.1%}", bar(share))
             for j, share in self.takes()[:5]
         ]
         caption = f"“{words[self._at()]}”, token {self._at()}, takes most from"
-        name, style = escape(repr(self)), f"background:{PAPER};color:{INK};padding:6px"
-        return (
-            f'<div style="{style};font:13px sans-serif"><div>{name}</div>'
-            f'<img alt="{name}" style="max-width:100%;display:block" '
-            f'src="data:image/svg+xml;base64,{picture}">'
-            f"{table(caption, ('token', 'place>', 'share>', ''), rows)}</div>"
-        )
+        takes = table(caption, ("token", "place>", "share>", ""), rows)
+        return paper(f"<div>{escape(repr(self))}</div>{picture}{takes}")
 
 
 def sign(encoding: tiktoken.Encoding, i: int) -> str:

@@ -1,5 +1,6 @@
 """What all widgets share: how one becomes a picture, and words that no page can take for code."""
 
+import base64
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -78,6 +79,17 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     )
     top = f'<caption style="text-align:left">{isolated(caption)}</caption>'
     return f"<table>{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def paper(content: str, font: str = "font:13px sans-serif") -> str:
+    """HTML on a paper and in an ink that fit the page."""
+    return f'<div style="background:{PAPER};color:{INK};padding:6px;{font}">{content}</div>'
+
+
+def svg_image(svg: str, words: str, style: str) -> str:
+    """A drawing as an image: code hosts and notebooks not yet trusted drop inline SVG."""
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return f'<img alt="{escape(words)}" style="{style}" src="{source}">'
 
 
 def bar(share: float) -> str:

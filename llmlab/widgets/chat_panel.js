@@ -8,9 +8,9 @@ const facts = ({ state, tokens, first_ms: first }) =>
 
 // One model's answer: made once, filled again and again as it grows.
 function answerBox(title) {
-  const box = node("section", { class: "ll-answer", "aria-label": title });
   const [text, marks, below] = ["text", "marks", "facts"].map((c) => node("div", { class: `ll-${c}` }));
-  box.append(node("h5", {}, title), text, marks, below);
+  const box = node("section", { class: "ll-answer", "aria-label": title },
+    node("h5", {}, title), text, marks, below);
   const fill = (answer) => {
     box.classList.toggle("ll-writing", answer.state === "writing");
     text.textContent = answer.text;
@@ -23,11 +23,10 @@ function answerBox(title) {
 
 // A request and all answers to it.
 function exchangeBox(titles, exchange) {
-  const made = node("div", { class: "ll-exchange", role: "group", "aria-label": exchange.request });
-  const row = node("div", { class: "ll-answers" });
   const boxes = titles.map(answerBox);
-  row.append(...boxes.map(({ box }) => box));
-  made.append(node("div", { class: "ll-asked" }, exchange.request), row);
+  const made = node("div", { class: "ll-exchange", role: "group", "aria-label": exchange.request },
+    node("div", { class: "ll-asked" }, exchange.request),
+    node("div", { class: "ll-answers" }, ...boxes.map(({ box }) => box)));
   const fill = ({ answers }) => answers.forEach((answer, i) => boxes[i].fill(answer));
   fill(exchange);
   return { made, fill, turn: exchange.turn };
@@ -35,19 +34,17 @@ function exchangeBox(titles, exchange) {
 
 function render({ model, el }) {
   const root = rootOf("ll-chat");
-  const form = node("form");
   const area = node("textarea", { rows: "1", spellcheck: "false", "aria-label": "your request",
     placeholder: "What do you have? Enter sends." });
   const send = node("button", { type: "submit", class: "ll-send" }, "Send");
-  const note = node("div", { class: "ll-note" });
+  const form = node("form", {}, area, send);
   const why = node("span", { role: "alert" });
   const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
-  const examples = node("div", { class: "ll-examples", role: "group", "aria-label": "examples" });
+  const examples = node("div", { class: "ll-examples", role: "group", "aria-label": "examples" },
+    ...model.get("examples").map((words) => button(words, () => ask(words))));
   const said = node("div", { class: "ll-said", role: "status", "aria-live": "polite" });
   const log = node("div", { class: "ll-log", role: "group", "aria-label": "answers", tabindex: "0" });
-  form.append(area, send);
-  note.append(why, wait);
-  root.append(form, note, examples, log, said);
+  root.append(form, node("div", { class: "ll-note" }, why, wait), examples, log, said);
   el.append(root);
 
   let current = null; // the box of the exchange on top
@@ -78,11 +75,6 @@ function render({ model, el }) {
     else ask(area.value); // also while they write: the kernel stops them first
   });
   root.addEventListener("keydown", ({ key }) => key === "Escape" && writing() && stop());
-  for (const words of model.get("examples")) {
-    const button = node("button", { type: "button" }, words);
-    button.addEventListener("click", () => ask(words));
-    examples.append(button);
-  }
 
   // --- What the kernel says -------------------------------------------------------------------
 
@@ -117,12 +109,7 @@ function render({ model, el }) {
   }
 
   draw();
-  model.on("change:_now", draw);
-  model.on("change:_note", refused);
-  return () => {
-    model.off("change:_now", draw);
-    model.off("change:_note", refused);
-  };
+  return listen(model, { "change:_now": draw, "change:_note": refused });
 }
 
 export default { render };

@@ -16,7 +16,7 @@ from llmlab.core.sampling import pick
 from llmlab.kitchen import ABILITIES, Request, judge, parse_request, passes
 from llmlab.stages.report import Member
 from llmlab.training.model_copies import cast
-from llmlab.widgets.base import INK, PAPER, Widget, Words, escape, isolated, plain, script, style
+from llmlab.widgets.base import Widget, Words, escape, isolated, paper, plain, script, style
 
 LONGEST = 4000  # characters of a request that are read
 PERIOD = 0.03  # seconds from one look at the growing answers to the next
@@ -147,18 +147,17 @@ class ChatPanel(Widget):
 
     def _static_html(self) -> str:
         """The last exchange."""
-        style = f"background:{PAPER};color:{INK};padding:6px;font:13px/1.5 sans-serif"
+        font = "font:13px/1.5 sans-serif"
         if not self._now:
-            return f'<div style="{style}">{escape(repr(self))}</div>'
+            return paper(escape(repr(self)), font)
         asked = "display:inline-block;padding:4px 10px;border:1px solid #808080;border-radius:12px"
         columns = "".join(
             column(title, answer)
             for title, answer in zip(self.titles, self._now["answers"], strict=True)
         )
-        return (
-            f'<div style="{style}"><div style="{asked}">{isolated(self._now["request"])}</div>'
-            f'<div style="display:flex;flex-wrap:wrap;gap:8px;margin-top:8px">{columns}</div></div>'
-        )
+        request = f'<div style="{asked}">{isolated(self._now["request"])}</div>'
+        row = f'<div style="display:flex;flex-wrap:wrap;gap:8px;margin-top:8px">{columns}</div>'
+        return paper(request + row, font)
 
 
 def column(title: str, answer: dict) -> str:

@@ -2,9 +2,6 @@
 // textContent, each in a direction of its own; nothing is loaded from elsewhere.
 // Only the page of the list and the document in view are here; the kernel has the others.
 
-const counted = (n) => n.toLocaleString("en");
-const listed = (n) => `${counted(n)} ${n === 1 ? "document" : "documents"}`;
-
 function render({ model, el }) {
   const funnel = model.get("_funnel");
   const total = model.get("_total");
@@ -19,39 +16,29 @@ function render({ model, el }) {
   const listId = `ll-clean-${Math.random().toString(36).slice(2)}`;
   const list = node("div", { class: "ll-list", role: "listbox", tabindex: "0",
     "aria-label": "documents" });
-  const [back, on] = [node("button", { type: "button", "aria-label": "document before" }, "←"),
-    node("button", { type: "button", "aria-label": "next document" }, "→")];
+  const walk = (words, by, label) =>
+    button(words, () => go(model.get("document") + by), { "aria-label": label });
+  const [back, on] = [walk("←", -1, "document before"), walk("→", 1, "next document")];
   const place = node("span", { "aria-live": "polite" });
-  const bar = node("div", { class: "ll-bar" });
-  const side = node("div", { class: "ll-side" });
+  const bar = node("div", { class: "ll-bar" }, back, place, on);
   const main = node("div", { class: "ll-main" });
-  const body = node("div", { class: "ll-body" });
+  const body = node("div", { class: "ll-body" },
+    node("div", { class: "ll-side" }, bar, list), main);
   const keys = "Keys: ← → walk through the documents, 1 to 9 choose a filter, 0 what was kept.";
-  bar.append(back, place, on);
-  side.append(bar, list);
-  body.append(side, main);
-  root.append(title, steps, about, body,
-    node("p", { class: "ll-quiet" }, keys));
+  root.append(title, steps, about, body, node("p", { class: "ll-quiet" }, keys));
   el.append(root);
 
   const step = (tag, key, { name, left, count }, gone) => {
-    const made = node(tag, { class: "ll-step" });
-    const track = node("span", { class: "ll-track", "aria-hidden": "true" });
     const share = (n) => `${(100 * n) / Math.max(1, total)}%`;
-    track.append(node("i", { class: "ll-left", style: `width:${share(left)}` }));
-    if (gone && count)
-      track.append(
-        node("i", { class: "ll-gone", style: `left:${share(left)};width:${share(count)}` }),
-      );
-    const removed = gone ? `−${counted(count)}` : "";
-    made.append(
+    const bars = [node("i", { class: "ll-left", style: `width:${share(left)}` })];
+    const style = `left:${share(left)};width:${share(count)}`;
+    if (gone && count) bars.push(node("i", { class: "ll-gone", style }));
+    return node(tag, { class: "ll-step" },
       key ? node("kbd", { "aria-hidden": "true" }, key) : node("span"),
       node("span", { class: "ll-name", dir: "auto", title: name }, name),
-      track,
-      node("span", { class: "ll-number" }, removed),
-      node("span", { class: "ll-number" }, `${counted(left)}${gone ? " left" : ""}`),
-    );
-    return made;
+      node("span", { class: "ll-track", "aria-hidden": "true" }, ...bars),
+      node("span", { class: "ll-number" }, gone ? `−${number(count)}` : ""),
+      node("span", { class: "ll-number" }, `${number(left)}${gone ? " left" : ""}`));
   };
 
   const buttons = funnel.map((line, i) => {
@@ -79,7 +66,7 @@ function render({ model, el }) {
     const { name, about: words } = funnel[chosen];
     about.replaceChildren(node("b", { dir: "auto" }, name), ` ${words}`);
     place.textContent = found()
-      ? `${counted(model.get("document") + 1)} of ${listed(found())}`
+      ? `${number(model.get("document") + 1)} of ${plural(found(), "document")}`
       : "no documents";
     back.disabled = model.get("document") <= 0;
     on.disabled = model.get("document") >= found() - 1;
@@ -92,17 +79,14 @@ function render({ model, el }) {
   function drawList() {
     const { first, rows, document } = model.get("_view");
     list.hidden = !rows.length;
-    list.replaceChildren(
-      ...rows.map(({ head, source }, i) => {
-        const chosen = first + i === document;
-        const row = node("div", { class: "ll-row", role: "option", id: `${listId}-${first + i}`,
-          "aria-selected": String(chosen) });
-        row.append(node("div", { dir: "auto" }, head));
-        if (source) row.append(node("div", { dir: "auto" }, source));
-        row.addEventListener("click", () => go(first + i));
-        return row;
-      }),
-    );
+    list.replaceChildren(...rows.map(({ head, source }, i) => {
+      const words = [head, source].filter(Boolean);
+      const lines = words.map((line) => node("div", { dir: "auto" }, line));
+      const row = node("div", { class: "ll-row", role: "option", id: `${listId}-${first + i}`,
+        "aria-selected": String(first + i === document) }, ...lines);
+      row.addEventListener("click", () => go(first + i));
+      return row;
+    }));
     list.setAttribute("aria-activedescendant", `${listId}-${document}`);
   }
 
@@ -110,18 +94,16 @@ function render({ model, el }) {
     const { shown } = model.get("_view");
     main.replaceChildren();
     if (!shown) return;
-    const reason = node("p", { class: "ll-reason" });
     const verdict = model.get("chosen") === kept ? "Kept." : "Removed:";
-    reason.append(node("b", {}, verdict), node("span", { dir: "auto" }, shown.reason));
-    const pair = node("div", { class: "ll-pair" });
-    pair.append(figure(shown, shown.twin ? "this document" : "the document"));
+    const pair = node("div", { class: "ll-pair" },
+      figure(shown, shown.twin ? "this document" : "the document"));
     if (shown.twin) pair.append(figure(shown.twin, "its twin"));
-    main.append(reason, pair);
-    const marks = shown.twin ? "what both share" : "the reason";
+    main.append(node("p", { class: "ll-reason" }, node("b", {}, verdict),
+      node("span", { dir: "auto" }, shown.reason)), pair);
     if (shown.pieces.some(([, marked]) => marked)) {
-      const key = node("p", { class: "ll-quiet" });
-      key.append(node("mark", {}, "marked and underlined"), `: ${marks}`);
-      main.append(key);
+      const mark = node("mark", {}, "marked and underlined");
+      const why = `: ${shown.twin ? "what both share" : "the reason"}`;
+      main.append(node("p", { class: "ll-quiet" }, mark, why));
     }
     main.querySelectorAll(".ll-text").forEach(scrollToMark);
   }
@@ -134,35 +116,25 @@ function render({ model, el }) {
   }
 
   function figure({ source, pieces, size }, what) {
-    const made = node("figure");
     const text = node("div", { class: "ll-text", dir: "auto", tabindex: "0", role: "document",
-      "aria-label": what });
-    text.append(...pieces.map(([piece, marked]) => node(marked ? "mark" : "span", {}, piece)));
-    const travelled = pieces.reduce((sum, [piece]) => sum + [...piece].length, 0);
+      "aria-label": what },
+      ...pieces.map(([piece, marked]) => node(marked ? "mark" : "span", {}, piece)));
+    const left = size - pieces.reduce((sum, [piece]) => sum + [...piece].length, 0);
     const of = source ? ` · ${source}` : "";
-    made.append(node("figcaption", {}, `${what}${of} · ${counted(size)} characters`), text);
-    if (travelled < size) {
-      const rest = `The last ${counted(size - travelled)} characters are not shown.`;
-      made.append(node("p", { class: "ll-quiet" }, rest));
-    }
-    return made;
+    const rest = `The last ${number(left)} characters are not shown.`;
+    return node("figure", {},
+      node("figcaption", {}, `${what}${of} · ${number(size)} characters`), text,
+      ...(left > 0 ? [node("p", { class: "ll-quiet" }, rest)] : []));
   }
 
   // --- Choosing -------------------------------------------------------------------------------
 
-  function choose(i) {
-    model.set({ chosen: i, document: 0 });
-    model.save_changes();
+  const choose = (i) => save(model, { chosen: i, document: 0 });
+
+  function go(to) {
+    if (to >= 0 && to < found()) save(model, { document: to });
   }
 
-  function go(number) {
-    if (number < 0 || number >= found()) return;
-    model.set("document", number);
-    model.save_changes();
-  }
-
-  back.addEventListener("click", () => go(model.get("document") - 1));
-  on.addEventListener("click", () => go(model.get("document") + 1));
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const now = model.get("document");
@@ -178,10 +150,8 @@ function render({ model, el }) {
     event.stopPropagation();
   });
 
-  const events = "change:chosen change:document change:_view";
-  model.on(events, draw);
   draw();
-  return () => model.off(events, draw);
+  return listen(model, { "change:chosen change:document change:_view": draw });
 }
 
 export default { render };

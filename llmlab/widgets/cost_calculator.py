@@ -1,6 +1,5 @@
 """`CostCalculator`: size, tokens, GPU, utilisation and price in; FLOPs, hours and money out."""
 
-import base64
 import math
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import ipywidgets as widgets
 from llmlab.figures import COLOURS
 from llmlab.stages import costs
 from llmlab.stages.costs import GPU, Model
-from llmlab.widgets.base import escape, live_and_static, plain
+from llmlab.widgets.base import escape, live_and_static, plain, svg_image
 from llmlab.widgets.box import FIT, Box
 
 OWN = "a model of your own"
@@ -171,13 +170,8 @@ class CostCalculator:
         return table(self.settings() | self.rows()) + self._ruler_html()
 
     def _ruler_html(self) -> str:
-        """The ruler as an image: code hosts and notebooks not yet trusted drop inline SVG."""
-        picture = base64.b64encode(self.ruler_svg().encode()).decode()
         words = f"this training: {power(self.figures()['flops'])} FLOPs, among published ones"
-        return (
-            f'<img alt="{words}" style="max-width:100%;width:{WIDTH}px;margin-top:8px" '
-            f'src="data:image/svg+xml;base64,{picture}">'
-        )
+        return svg_image(self.ruler_svg(), words, f"max-width:100%;width:{WIDTH}px;margin-top:8px")
 
     def ruler_svg(self) -> str:
         """Where this training lies among others, on a logarithmic ruler of FLOPs."""

@@ -47,19 +47,12 @@ const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[
 
 // From the map to pixels: one scale for both directions and all steps.
 function fit(frames) {
-  const bounds = [0, 1].map((axis) => {
-    const values = frames.flatMap(({ xy }) => xy.map((point) => point[axis]));
-    return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
-  });
-  const [[x0, x1], [y0, y1]] = bounds;
-  const zoom = Math.min(
-    (WIDTH - 2 * MARGIN) / (x1 - x0 || 1),
-    (HEIGHT - 2 * MARGIN) / (y1 - y0 || 1),
-  );
-  return ([x, y]) => [
-    WIDTH / 2 + zoom * (x - (x0 + x1) / 2),
-    HEIGHT / 2 - zoom * (y - (y0 + y1) / 2),
-  ];
+  const [[x0, x1], [y0, y1]] = [0, 1].map((axis) =>
+    rangeOf(frames.flatMap(({ xy }) => xy.map((point) => point[axis]))));
+  const [wide, high] = [WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN];
+  const zoom = Math.min(wide / (x1 - x0 || 1), high / (y1 - y0 || 1));
+  return ([x, y]) => [WIDTH / 2 + zoom * (x - (x0 + x1) / 2),
+    HEIGHT / 2 - zoom * (y - (y0 + y1) / 2)];
 }
 
 // --- Labels -----------------------------------------------------------------------------------
@@ -97,11 +90,8 @@ function placeLabels(places, labels, visible, speaking) {
 const pointOf = ({ colour, marker }) =>
   shape("path", { class: "ll-point", d: SHAPES[marker], fill: colour });
 
-function glyph(group) {
-  const made = shape("svg", { class: "ll-glyph", viewBox: "-8 -8 16 16", "aria-hidden": "true" });
-  made.append(pointOf(group));
-  return made;
-}
+const glyph = (group) => shape("svg",
+  { class: "ll-glyph", viewBox: "-8 -8 16 16", "aria-hidden": "true" }, pointOf(group));
 
 const line = ([x1, y1], [x2, y2], more) => shape("line", { x1, y1, x2, y2, ...more });
 
@@ -110,69 +100,111 @@ const ring = ([cx, cy], r, more = "") => shape("circle", { cx, cy, r, class: `ll
 function arrow([x1, y1], [x2, y2]) {
   const angle = Math.atan2(y2 - y1, x2 - x1);
   const barb = (turn) => `${x2 - 9 * Math.cos(angle + turn)} ${y2 - 9 * Math.sin(angle + turn)}`;
-  const head = `M${barb(0.4)}L${x2} ${y2}L${barb(-0.4)}`;
-  const made = shape("g");
-  made.append(
-    shape("path", { class: "ll-arrow", d: `M${x1} ${y1}L${x2} ${y2}` }),
-    shape("path", { class: "ll-ring", d: head }),
-  );
-  return made;
+  return shape("g", {}, shape("path", { class: "ll-arrow", d: `M${x1} ${y1}L${x2} ${y2}` }),
+    shape("path", { class: "ll-ring", d: `M${barb(0.4)}L${x2} ${y2}L${barb(-0.4)}` }));
 }
 
 // --- The parts of the page that stay ----------------------------------------------------------
 
 function buildMap() {
-  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0",
-    role: "application", "aria-roledescription": "map" });
   const [links, dots, rings, labels] = [0, 0, 0, 0].map(() => shape("g"));
-  svg.append(links, dots, rings, labels);
+  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0",
+    role: "application", "aria-roledescription": "map" }, links, dots, rings, labels);
   return { svg, links, dots, rings, labels };
 }
 
-function buildTime(last) {
-  const play = node("button", { type: "button" });
+// askFor: what is done with the four words of a question.
+function buildQuestion(field, askFor) {
+  const words = ["a", "b", "c", "hoped for"].map((label) => field(label));
+  const askTyped = () => askFor(words.map((input) => input.value));
+  for (const input of words)
+    input.addEventListener("keydown", (event) => event.key === "Enter" && askTyped());
+  const signs = ["Arithmetic:", "−", "+", "="].map((sign) => node("span", {}, sign));
+  const question = node("div", { class: "ll-row", role: "group", "aria-label": "analogy" },
+    ...words.flatMap((input, i) => [signs[i], input]), button("nearest?", askTyped));
+  return { words, question };
+}
+
+// The slider and the film.  now: the number of the frame on show; goTo: shows another.
+function buildTime(frames, now, goTo) {
+  let playing = 0; // the timer of the film
+  const last = frames.length - 1;
+  const told = node("output");
   const slider = node("input", { type: "range", min: 0, max: last, step: 1,
     "aria-label": "training step" });
-  const told = node("output");
-  const time = node("div", { class: "ll-row" });
-  time.append(play, slider, told);
+
+  function tell() {
+    const { step, rate } = frames[now()];
+    slider.value = now();
+    told.textContent = `step ${number(step)} · ${Math.round(100 * rate)} % beside their own group`;
+    slider.setAttribute("aria-valuetext", told.textContent);
+    play.textContent = playing ? "❚❚ pause" : "▶ play";
+  }
+
+  function stop() {
+    clearTimeout(playing);
+    playing = 0;
+    tell();
+  }
+
+  function film() {
+    if (now() === last) return stop();
+    goTo(now() + 1);
+    playing = setTimeout(film, STAY_MS);
+  }
+
+  const play = button("", () => {
+    if (playing) return stop();
+    if (now() === last) goTo(0);
+    playing = setTimeout(film, STAY_MS);
+    tell();
+  });
+  slider.addEventListener("input", () => {
+    const to = Number(slider.value);
+    stop();
+    goTo(to);
+  });
+  const time = node("div", { class: "ll-row" }, play, slider, told);
   time.hidden = last === 0;
-  return { play, slider, told, time };
+  return { time, tell, end: () => clearTimeout(playing) };
 }
 
-function buildQuestion(field) {
-  const words = ["a", "b", "c", "hoped for"].map((label) => field(label));
-  const ask = node("button", { type: "button" }, "nearest?");
-  const question = node("div", { class: "ll-row", role: "group", "aria-label": "analogy" });
-  question.append(
-    node("span", {}, "Arithmetic:"), words[0], node("span", {}, "−"), words[1],
-    node("span", {}, "+"), words[2], node("span", {}, "="), words[3], ask,
-  );
-  return { words, ask, question };
-}
-
-function buildParts(names, last, about) {
+function buildParts(names, about, time, askFor) {
   const root = rootOf("ll-map");
   const listId = `ll-map-${Math.random().toString(36).slice(2)}`;
-  const known = node("datalist", { id: listId });
-  known.append(...names.map((name) => node("option", { value: name })));
+  const known = node("datalist", { id: listId },
+    ...names.map((name) => node("option", { value: name })));
   const field = (label, width = 7) =>
     node("input", { type: "text", list: listId, "aria-label": label, placeholder: label,
       autocomplete: "off", spellcheck: "false", style: `width:${width}em` });
-  const [header, title, search] = [node("header"), node("h4"), field("find a word", 9)];
-  header.append(title, search);
+  const [title, search] = [node("h4"), field("find a word", 9)];
   const legend = node("div", { class: "ll-row ll-legend", role: "group", "aria-label": "groups" });
   const status = node("div", { class: "ll-status", "aria-live": "polite" });
   const [near, answer] = ["neighbours", "answer"].map((name) =>
     node("section", { "aria-label": name }));
-  const [map, time, question] = [buildMap(), buildTime(last), buildQuestion(field)];
-  const [body, aside] = [node("div", { class: "ll-body" }), node("aside")];
-  aside.append(near, answer);
-  body.append(map.svg, aside);
+  const [map, { words, question }] = [buildMap(), buildQuestion(field, askFor)];
+  const body = node("div", { class: "ll-body" }, map.svg, node("aside", {}, near, answer));
   const ready = node("div", { class: "ll-row ll-legend" });
-  root.append(known, header, legend, body, status, time.time, question.question, ready,
-    node("p", { class: "ll-about" }, about));
-  return { root, title, search, legend, status, near, answer, ready, ...map, ...time, ...question };
+  root.append(known, node("header", {}, title, search), legend, body, status, time, question,
+    ready, node("p", { class: "ll-about" }, about));
+  return { root, title, search, legend, status, near, answer, ready, words, ...map };
+}
+
+// The next of some points to one side of another: near, and not far off the direction; -1: none.
+function nextTo(places, numbers, start, [dx, dy]) {
+  const [x0, y0] = places[start];
+  return least(numbers.filter((i) => i !== start), (i) => {
+    const [x, y] = [places[i][0] - x0, places[i][1] - y0];
+    const [along, across] = [x * dx + y * dy, Math.abs(x * dy) + Math.abs(y * dx)];
+    return along > 0 && across <= 2 * along ? along + 2 * across : Infinity;
+  });
+}
+
+// The one of some numbers with the least cost; -1 where all cost Infinity.
+function least(numbers, cost) {
+  let [best, lowest] = [-1, Infinity];
+  for (const i of numbers) if (cost(i) < lowest) [best, lowest] = [i, cost(i)];
+  return best;
 }
 
 function render({ model, el }) {
@@ -187,39 +219,30 @@ function render({ model, el }) {
   let hover = -1;
   let found = new Set(); // points that what is typed in the search box could mean
   let moving = 0; // the animation frame that is under way
-  let playing = 0; // the timer of the film
 
+  const frameNumber = () => frames.findIndex(({ step }) => step === model.get("step"));
+  const film = buildTime(frames, frameNumber, (i) => save(model, { step: frames[i].step }));
+  const askFor = (four) => save(model, { _question: [...four] });
   const { root, title, search, legend, status, near, answer, ready, svg, links, dots, rings, labels,
-    play, slider, told, words, ask } = buildParts(names, frames.length - 1, model.get("_about"));
+    words } = buildParts(names, model.get("_about"), film.time, askFor);
   el.append(root);
 
-  const points = names.map((_, i) => pointOf(groups[groupOf[i]]));
+  const points = groupOf.map((g) => pointOf(groups[g]));
   dots.append(...points);
-  const texts = names.map((_, i) => shape("text", {}, shortNames[i]));
+  const texts = shortNames.map((name) => shape("text", {}, name));
   labels.append(...texts);
 
-  const chips = groups.map(({ name }, g) => {
-    const chip = node("button", { type: "button" });
-    chip.append(glyph(groups[g]), node("span", {}, name.slice(0, 40)));
-    chip.addEventListener("click", () => {
-      if (!filter.delete(g)) filter.add(g);
-      settle();
-    });
-    return chip;
-  });
-  const all = node("button", { type: "button" }, "all");
-  all.addEventListener("click", () => {
+  const chips = groups.map((group, g) => button(glyph(group), () => {
+    if (!filter.delete(g)) filter.add(g);
+    settle();
+  }, {}, node("span", {}, group.name.slice(0, 40))));
+  const all = button("all", () => {
     filter.clear();
     settle();
   });
   legend.append(...chips, all);
-
-  for (const four of model.get("_analogies")) {
-    const [a, b, c] = four;
-    const chip = node("button", { type: "button" }, `${a} − ${b} + ${c}`);
-    chip.addEventListener("click", () => askFor(four));
-    ready.append(chip);
-  }
+  ready.append(...model.get("_analogies").map((four) =>
+    button(`${four[0]} − ${four[1]} + ${four[2]}`, () => askFor(four))));
 
   // --- What is shown --------------------------------------------------------------------------
 
@@ -247,7 +270,7 @@ function render({ model, el }) {
     const speaking = loud();
     const rim = (i) => Math.hypot(places[i][0] - WIDTH / 2, places[i][1] - HEIGHT / 2);
     const rank = (i) => (i === chosen() ? 3e6 : speaking.has(i) ? 2e6 : 0) + rim(i);
-    const visible = names.map((_, i) => i).filter((i) => shown(i) || speaking.has(i));
+    const visible = [...names.keys()].filter((i) => shown(i) || speaking.has(i));
     sides = placeLabels(places, shortNames, visible.sort((a, b) => rank(b) - rank(a)), speaking);
   }
 
@@ -256,16 +279,13 @@ function render({ model, el }) {
     const busy = chosen() >= 0 || model.get("_answer").rows?.length > 0 || found.size > 0;
     names.forEach((_, i) => {
       const [x, y] = places[i].map((v) => v.toFixed(1));
-      const faded = !shown(i) ? 0.12 : busy && !speaking.has(i) ? 0.45 : 1;
-      points[i].setAttribute("transform", `translate(${x} ${y})`);
-      points[i].setAttribute("opacity", speaking.has(i) ? 1 : faded);
+      const loudly = speaking.has(i);
+      const faded = !shown(i) ? 0.12 : busy ? 0.45 : 1;
+      setAll(points[i], { transform: `translate(${x} ${y})`, opacity: loudly ? 1 : faded });
       const side = sides[i];
-      texts[i].setAttribute("visibility", side ? "visible" : "hidden");
-      if (!side) return;
-      texts[i].setAttribute("x", places[i][0] + side[0]);
-      texts[i].setAttribute("y", places[i][1] + side[1]);
-      texts[i].setAttribute("opacity", speaking.has(i) ? 1 : busy ? 0.55 : 0.9);
-      texts[i].setAttribute("class", speaking.has(i) ? "ll-loud" : "");
+      setAll(texts[i], { visibility: side ? "visible" : "hidden" });
+      if (side) setAll(texts[i], { x: places[i][0] + side[0], y: places[i][1] + side[1],
+        opacity: loudly ? 1 : busy ? 0.55 : 0.9, class: loudly ? "ll-loud" : "" });
     });
     paintLinks();
   }
@@ -276,11 +296,8 @@ function render({ model, el }) {
     if (chosen() >= 0) {
       const centre = places[chosen()];
       const rows = current("_near") ? model.get("_near").rows : [];
-      links.append(
-        ...rows.map(([i, cosine]) =>
-          line(centre, places[i], { class: "ll-link", "stroke-width": 3 * Math.max(0.2, cosine) }),
-        ),
-      );
+      links.append(...rows.map(([i, cosine]) =>
+        line(centre, places[i], { class: "ll-link", "stroke-width": 3 * Math.max(0.2, cosine) })));
       rings.append(ring(centre, 11));
     }
     const { given = [], rows = [] } = model.get("_answer");
@@ -306,32 +323,28 @@ function render({ model, el }) {
 
   // One word of a list; its bar is as long as the cosine.
   function entry([i, cosine], note = "") {
-    const item = node("li", note ? { class: "ll-given" } : {});
     const share = `--share:${(100 * Math.max(0, cosine)).toFixed(0)}%`;
-    const button = node("button", { type: "button", style: share });
-    const name = node("span", { class: "ll-name", dir: "auto" }, names[i] + note);
-    const number = node("span", { class: "ll-number" }, cosine.toFixed(2));
-    button.append(glyph(groups[groupOf[i]]), name, number);
-    button.addEventListener("click", () => select(i));
-    button.addEventListener("pointerenter", () => point(i));
-    button.addEventListener("pointerleave", () => point(-1));
-    item.append(button);
-    return item;
+    const made = button(glyph(groups[groupOf[i]]), () => select(i), { style: share },
+      node("span", { class: "ll-name", dir: "auto" }, names[i] + note),
+      node("span", { class: "ll-number" }, cosine.toFixed(2)));
+    made.addEventListener("pointerenter", () => point(i));
+    made.addEventListener("pointerleave", () => point(-1));
+    return node("li", note ? { class: "ll-given" } : {}, made);
   }
+
+  const quiet = (words, more = {}) => node("p", { class: "ll-quiet", ...more }, words);
+  const list = (title, rows) => [node("h5", { dir: "auto" }, title), node("ol", {}, ...rows)];
 
   function drawNear() {
     const i = chosen();
     near.classList.toggle("ll-waits", i >= 0 && !current("_near"));
     if (i < 0) {
       const hint = "Click a point. By keys: Tab to the map, arrows to walk, Enter to choose.";
-      near.replaceChildren(node("p", { class: "ll-quiet" }, hint));
+      near.replaceChildren(quiet(hint));
     } else if (current("_near")) {
-      const list = node("ol");
-      list.append(...model.get("_near").rows.map((row) => entry(row)));
-      near.replaceChildren(node("h5", { dir: "auto" }, `Nearest to ${names[i]}`), list);
-    } else if (!near.querySelector("ol")) {
-      near.replaceChildren(node("p", { class: "ll-quiet" }, "Asking the kernel …"));
-    }
+      const rows = model.get("_near").rows.map((row) => entry(row));
+      near.replaceChildren(...list(`Nearest to ${names[i]}`, rows));
+    } else if (!near.querySelector("ol")) near.replaceChildren(quiet("Asking the kernel …"));
     settle();
   }
 
@@ -340,97 +353,47 @@ function render({ model, el }) {
     words.forEach((input, i) => (input.value = model.get("_question")[i]));
     answer.classList.toggle("ll-waits", !current("_answer"));
     answer.replaceChildren();
-    if (error) answer.append(node("p", { class: "ll-quiet", role: "alert" }, error));
+    if (error) answer.append(quiet(error, { role: "alert" }));
     if (given.length) {
       const [a, b, c] = given.map((i) => names[i]);
-      const list = node("ol");
-      list.append(...rows.map((row) => entry(row, given.includes(row[0]) ? " (given)" : "")));
-      answer.append(node("h5", { dir: "auto" }, `${a} − ${b} + ${c} is nearest to`), list);
-      if (given.includes(rows[0][0]))
-        answer.append(node("p", { class: "ll-quiet" }, "The nearest is a word that was given."));
-      if (hoped.length) {
-        const rank = `${names[hoped[0]]}, hoped for, is number ${hoped[1]} of ${names.length}.`;
-        answer.append(node("p", { class: "ll-quiet" }, rank));
-      }
+      const lines = rows.map((row) => entry(row, given.includes(row[0]) ? " (given)" : ""));
+      answer.append(...list(`${a} − ${b} + ${c} is nearest to`, lines));
+      if (given.includes(rows[0][0])) answer.append(quiet("The nearest is a word that was given."));
     }
+    const [hope, rank] = hoped;
+    const said = `${names[hope]}, hoped for, is number ${rank} of ${names.length}.`;
+    if (rank) answer.append(quiet(said));
     settle();
   }
 
   // --- Time -----------------------------------------------------------------------------------
 
-  const frameNumber = () => frames.findIndex(({ step }) => step === model.get("step"));
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-
-  function goTo(number) {
-    model.set("step", frames[number].step);
-    model.save_changes();
-  }
 
   function move() {
     const [from, to, start] = [places, frames[frameNumber()].xy.map(scale), performance.now()];
     cancelAnimationFrame(moving);
     const tick = (now) => {
-      const share = calm() ? 1 : Math.max(0, Math.min(1, (now - start) / MOVE_MS));
+      const share = calm() ? 1 : clamp((now - start) / MOVE_MS, 0, 1);
       const eased = share * share * (3 - 2 * share);
-      places = to.map(([x, y], i) => [
-        from[i][0] + eased * (x - from[i][0]),
-        from[i][1] + eased * (y - from[i][1]),
-      ]);
+      const between = (a, b) => a + eased * (b - a);
+      places = to.map(([x, y], i) => [between(from[i][0], x), between(from[i][1], y)]);
       if (share === 1) return settle();
       paint();
       moving = requestAnimationFrame(tick);
     };
     tick(start);
-    tellTime();
+    film.tell();
     drawNear();
+    drawAnswer();
   }
-
-  function tellTime() {
-    const { step, rate } = frames[frameNumber()];
-    slider.value = frameNumber();
-    const score = `${Math.round(100 * rate)} % beside their own group`;
-    told.textContent = `step ${step.toLocaleString("en")} · ${score}`;
-    slider.setAttribute("aria-valuetext", told.textContent);
-    play.textContent = playing ? "❚❚ pause" : "▶ play";
-  }
-
-  function film() {
-    const next = frameNumber() + 1;
-    if (next >= frames.length) return stop();
-    goTo(next);
-    playing = setTimeout(film, STAY_MS);
-  }
-
-  function stop() {
-    clearTimeout(playing);
-    playing = 0;
-    tellTime();
-  }
-
-  play.addEventListener("click", () => {
-    if (playing) return stop();
-    if (frameNumber() === frames.length - 1) goTo(0);
-    playing = setTimeout(film, STAY_MS);
-    tellTime();
-  });
-  slider.addEventListener("input", () => {
-    const number = Number(slider.value);
-    stop();
-    goTo(number);
-  });
 
   // --- Choosing -------------------------------------------------------------------------------
 
   function select(i) {
-    model.set("selected", i < 0 ? "" : names[i]);
-    model.save_changes();
+    save(model, { selected: i < 0 ? "" : names[i] });
     cursor = -1;
     settle();
-  }
-
-  function askFor(four) {
-    model.set("_question", [...four]);
-    model.save_changes();
   }
 
   // Point at i, by pointer; -1: at none.
@@ -441,33 +404,21 @@ function render({ model, el }) {
     settle();
   }
 
-  // The shown point that is best by `distance`, where Infinity rules a point out.
-  function best(distance) {
-    const distances = names.map((_, i) => (shown(i) ? distance(places[i], i) : Infinity));
-    const least = distances.reduce((a, b) => Math.min(a, b), Infinity);
-    return least === Infinity ? -1 : distances.indexOf(least);
-  }
+  const numbers = () => [...names.keys()].filter(shown);
+  const distance = (i, x, y) => Math.hypot(places[i][0] - x, places[i][1] - y);
 
   function underPointer(event) {
     const box = svg.getBoundingClientRect();
-    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     const zoom = WIDTH / box.width;
-    return best(([x, y]) => {
-      const d = Math.hypot(x - px * zoom, y - py * zoom);
-      return d < NEAR * zoom ? d : Infinity;
-    });
+    const at = [zoom * (event.clientX - box.left), zoom * (event.clientY - box.top)];
+    const i = least(numbers(), (j) => distance(j, ...at));
+    return i >= 0 && distance(i, ...at) < NEAR * zoom ? i : -1;
   }
 
-  // The next point to one side: near, and not far off the direction.
-  function walk([dx, dy]) {
+  function walk(direction) {
     const start = cursor >= 0 ? cursor : chosen();
-    if (start < 0) return best(([x, y]) => Math.hypot(x - WIDTH / 2, y - HEIGHT / 2));
-    const [x0, y0] = places[start];
-    const next = best(([x, y], i) => {
-      const along = (x - x0) * dx + (y - y0) * dy;
-      const across = Math.abs((x - x0) * dy) + Math.abs((y - y0) * dx);
-      return i !== start && along > 0 && across <= 2 * along ? along + 2 * across : Infinity;
-    });
+    if (start < 0) return least(numbers(), (i) => distance(i, WIDTH / 2, HEIGHT / 2));
+    const next = nextTo(places, numbers(), start, direction);
     return next < 0 ? start : next;
   }
 
@@ -498,7 +449,7 @@ function render({ model, el }) {
   function seek() {
     const typed = search.value.trim().toLowerCase();
     const lower = names.map((name) => name.toLowerCase());
-    const hits = typed ? names.map((_, i) => i).filter((i) => lower[i].includes(typed)) : [];
+    const hits = [...names.keys()].filter((i) => typed && lower[i].includes(typed));
     found = new Set(hits);
     const exact = hits.find((i) => lower[i] === typed);
     status.textContent = typed ? `${hits.length} of ${names.length} contain what you typed` : "";
@@ -526,10 +477,6 @@ function render({ model, el }) {
     if (event.key === "Escape" || i >= 0) endSearch(i);
     if (event.key === "Enter") event.preventDefault();
   });
-  const askTyped = () => askFor(words.map((input) => input.value));
-  ask.addEventListener("click", askTyped);
-  for (const input of words)
-    input.addEventListener("keydown", (event) => event.key === "Enter" && askTyped());
 
   // --- Joined to the kernel -------------------------------------------------------------------
 
@@ -537,26 +484,20 @@ function render({ model, el }) {
     title.textContent = model.get("title");
     svg.setAttribute("aria-label", `${model.get("title")}: arrows walk, Enter chooses`);
   };
-  const listeners = {
+  const end = listen(model, {
     "change:title": drawTitle,
-    "change:step": () => {
-      move();
-      drawAnswer();
-    },
-    "change:selected": drawNear,
-    "change:_near": drawNear,
-    "change:_question": drawAnswer,
-    "change:_answer": drawAnswer,
-  };
-  for (const [event, act] of Object.entries(listeners)) model.on(event, act);
+    "change:step": move,
+    "change:selected change:_near": drawNear,
+    "change:_question change:_answer": drawAnswer,
+  });
   places = frames[frameNumber()].xy.map(scale);
   drawTitle();
-  tellTime();
+  film.tell();
   drawNear();
   drawAnswer();
   return () => {
-    for (const [event, act] of Object.entries(listeners)) model.off(event, act);
-    clearTimeout(playing);
+    end();
+    film.end();
     cancelAnimationFrame(moving);
   };
 }

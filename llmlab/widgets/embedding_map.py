@@ -154,15 +154,17 @@ class EmbeddingMap(Widget):
 
     def _static_png(self) -> str:
         """The last snapshot as a picture, in base64."""
-        last = self._frames[-1]
-        groups = [drawable(self._groups[i]["name"]) for i in self._group_of]
-        figure = figures.scatter(
-            *zip(*last["xy"], strict=True), "first direction", "second direction", groups,
-            drawable(f"{self.title}: step {last['step']:,}", 70), list(map(drawable, self._names)),
-        )  # fmt: skip
         picture = io.BytesIO()
-        figure.savefig(picture, format="png")
+        self._figure().savefig(picture, format="png")
         return base64.b64encode(picture.getvalue()).decode()
+
+    def _figure(self):
+        """The last snapshot as a figure of matplotlib."""
+        last = self._frames[-1]
+        groups = [shortened(self._groups[i]["name"]) for i in self._group_of]
+        title = shortened(f"{self.title}: step {last['step']:,}", 70)
+        axes = *zip(*last["xy"], strict=True), "first direction", "second direction"
+        return figures.scatter(*axes, groups, title, list(map(shortened, self._names)))
 
 
 def unit_vectors(snapshots: Mapping, names: list[str], groups: list[str]) -> dict[int, Tensor]:
@@ -203,7 +205,7 @@ def look(group: int) -> dict[str, str]:
     return {"colour": colour, "marker": figures.MARKERS[group % len(figures.MARKERS)]}
 
 
-def drawable(words: str, limit: int = 24) -> str:
-    """Words that matplotlib sets as they stand: short, of one line, and without its formulas."""
-    short = words if len(words) <= limit else words[: limit - 1] + "…"
-    return re.sub(r"[\x00-\x1f]", " ", short).replace("$", r"\$")
+def shortened(words: str, limit: int = 24) -> str:
+    """Words on one line, their beginning alone where they are many."""
+    line = re.sub(r"[\x00-\x1f]", " ", words)
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -24,9 +24,7 @@ class Axis {
   constructor(values, log, start, end) {
     this.scale = log ? Math.log10 : Number;
     Object.assign(this, { log, start, end });
-    const low = values.length ? values.reduce((a, b) => Math.min(a, b)) : 1;
-    const high = values.length ? values.reduce((a, b) => Math.max(a, b)) : 10;
-    const [a, b] = [this.scale(low), this.scale(high)];
+    const [a, b] = (values.length ? rangeOf(values) : [1, 10]).map(this.scale);
     const pad = (b - a) * 0.03 || 0.5;
     this.low = a - pad;
     this.high = b + pad;
@@ -61,17 +59,9 @@ function render({ model, el }) {
   const key = node("header");
   const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0", role: "img" });
   const readout = node("div", { class: "ll-readout" });
-  const footer = node("footer");
-  const buttons = ["log_x", "log_y"].map((name) => {
-    const button = node("button", { type: "button", "data-scale": name });
-    button.addEventListener("click", () => {
-      model.set(name, !model.get(name));
-      model.save_changes();
-    });
-    return button;
-  });
-  footer.append(readout, ...buttons);
-  root.append(key, svg, footer);
+  const buttons = ["log_x", "log_y"].map((name) =>
+    button("", () => save(model, { [name]: !model.get(name) }), { "data-scale": name }));
+  root.append(key, svg, node("footer", {}, readout, ...buttons));
   el.append(root);
 
   let curves = []; // {name, number, points}, as drawn
@@ -100,17 +90,18 @@ function render({ model, el }) {
 
   function grid() {
     const made = [];
+    const rule = (x1, x2, y1, y2) => made.push(shape("line", { class: "ll-grid", x1, x2, y1, y2 }));
+    const say = (value, x, y, side) =>
+      made.push(shape("text", { x, y, "text-anchor": side }, round(value, 6)));
     for (const value of across.ticks()) {
       const x = across.at(value);
-      made.push(shape("line", { class: "ll-grid", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }));
-      const at = { x, y: HEIGHT - BOTTOM + 15, "text-anchor": "middle" };
-      made.push(shape("text", at, round(value, 6)));
+      rule(x, x, TOP, HEIGHT - BOTTOM);
+      say(value, x, HEIGHT - BOTTOM + 15, "middle");
     }
     for (const value of up.ticks()) {
       const y = up.at(value);
-      made.push(shape("line", { class: "ll-grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }));
-      const at = { x: LEFT - 6, y: y + 4, "text-anchor": "end" };
-      made.push(shape("text", at, round(value, 6)));
+      rule(LEFT, WIDTH - RIGHT, y, y);
+      say(value, LEFT - 6, y + 4, "end");
     }
     return made;
   }
@@ -131,18 +122,12 @@ function render({ model, el }) {
 
   function drawKey() {
     title.textContent = model.get("title");
-    key.replaceChildren(
-      title,
-      ...curves.map(({ name, number }) => {
-        const entry = node("span", { class: "ll-key" });
-        const sample = shape("svg", { width: 24, height: 8, style: "width:24px" });
-        sample.append(
-          shape("line", { class: "ll-line", x1: 0, x2: 24, y1: 4, y2: 4, ...strokeOf(number) }),
-        );
-        entry.append(sample, node("span", {}, name));
-        return entry;
-      }),
-    );
+    key.replaceChildren(title, ...curves.map(({ name, number }) => {
+      const sample = { class: "ll-line", x1: 0, x2: 24, y1: 4, y2: 4, ...strokeOf(number) };
+      return node("span", { class: "ll-key" },
+        shape("svg", { width: 24, height: 8, style: "width:24px" }, shape("line", sample)),
+        node("span", {}, name));
+    }));
   }
 
   // The point of a curve that is nearest to x on the screen, if one is near.
@@ -158,9 +143,8 @@ function render({ model, el }) {
     const words = [];
     if (cursor !== null && places.length) {
       const x = across.at(cursor);
-      marks.append(
-        shape("line", { class: "ll-cursor", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }),
-      );
+      const ends = { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM };
+      marks.append(shape("line", { class: "ll-cursor", ...ends }));
       words.push(`${model.get("x_label")} ${round(cursor, 7)}`);
     }
     for (const { name, number, points } of curves) {
@@ -197,18 +181,15 @@ function render({ model, el }) {
     const end = places.length - 1;
     const now = cursor === null ? end : places.indexOf(nearestPlace(across.at(cursor)));
     const step = event.shiftKey ? Math.ceil(places.length / 20) : 1;
-    const moves = { ArrowLeft: now - step, ArrowRight: now + step, Home: 0, End: end };
-    if (event.key === "Escape") cursor = null;
-    else if (event.key in moves) cursor = places[Math.max(0, Math.min(end, moves[event.key]))];
-    else return;
-    event.preventDefault();
+    const to = moveOf(event, { ArrowLeft: now - step, ArrowRight: now + step, Home: 0, End: end,
+      Escape: null });
+    if (to === undefined) return;
+    cursor = to === null ? null : places[clamp(to, 0, end)];
     read();
   });
 
-  const events = "change:_curves change:log_x change:log_y change:title";
-  model.on(events, draw);
   draw();
-  return () => model.off(events, draw);
+  return listen(model, { "change:_curves change:log_x change:log_y change:title": draw });
 }
 
 export default { render };

@@ -1,6 +1,5 @@
 """`LossCurve`: a loss that is drawn while the model trains, with earlier runs laid over it."""
 
-import base64
 import math
 import time
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from IPython import get_ipython
 from IPython.display import HTML, DisplayHandle, display
 
 from llmlab import figures
-from llmlab.widgets.base import Widget, Words, escape, plain, script, style
+from llmlab.widgets.base import Widget, Words, plain, script, style, svg_image
 
 MAX_POINTS = 600  # of one curve that travel to the page: about one for each pixel
 MIN_SECONDS = 0.2  # between two messages to the page
@@ -106,11 +105,7 @@ class LossCurve(Widget):
         return f"LossCurve: {self.title} ({'; '.join(ends) or 'no points yet'})"
 
     def _static_html(self) -> str:
-        """The picture as an image: code hosts and notebooks not yet trusted drop inline SVG."""
-        picture = base64.b64encode(figures.svg(self._figure()).encode()).decode()
-        style = "max-width:100%;width:640px"
-        source = f"data:image/svg+xml;base64,{picture}"
-        return f'<img alt="{escape(repr(self))}" style="{style}" src="{source}">'
+        return svg_image(figures.svg(self._figure()), repr(self), "max-width:100%;width:640px")
 
     def _figure(self):
         """The chart as it stands, as a figure of matplotlib."""

@@ -5,16 +5,12 @@
 const BAR = 70; // pixels of the longest bar
 const PACE = 900; // milliseconds between two steps of a play
 
-const number = (value) => value.toLocaleString("en");
 // What the two signs in the words mean.
 function key() {
-  const made = node("div", { class: "ll-key" });
-  const now = node("span", { class: "ll-symbol ll-new" }, "ab");
-  const next = node("span", { class: "ll-next" });
-  next.append(node("span", { class: "ll-symbol" }, "a"), node("span", { class: "ll-symbol" }, "b"));
-  made.append(now, node("span", {}, "merged just now"));
-  made.append(next, node("span", {}, "will merge next"));
-  return made;
+  const [a, b] = ["a", "b"].map((letter) => node("span", { class: "ll-symbol" }, letter));
+  return node("div", { class: "ll-key" }, node("span", { class: "ll-symbol ll-new" }, "ab"),
+    node("span", {}, "merged just now"), node("span", { class: "ll-next" }, a, b),
+    node("span", {}, "will merge next"));
 }
 
 function render({ model, el }) {
@@ -22,8 +18,6 @@ function render({ model, el }) {
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
   const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
   const size = node("span");
-  const note = node("div", { class: "ll-note" });
-  const bar = node("div", { class: "ll-bar" });
   const slider = node("input", { type: "range", min: "0", step: "1", "aria-label": "merges done" });
   const count = node("span", { class: "ll-count" });
   const says = node("div", { class: "ll-says", "aria-live": "polite" });
@@ -32,29 +26,21 @@ function render({ model, el }) {
   const table = node("table");
   const total = node("h5");
   const vocabulary = node("ul", { class: "ll-made", tabindex: "0", "aria-label": "vocabulary" });
-  const button = (label, sign, act) => {
-    const one = node("button", { type: "button", "aria-label": label, title: label }, sign);
-    one.addEventListener("click", act);
-    return one;
-  };
-  const play = button("play", "▶︎ play", () => (timer ? stop() : start()));
-  play.classList.add("ll-play");
+  const named = (label, sign, act) => button(sign, act, { "aria-label": label, title: label });
+  const play = button("", () => (timer ? stop() : start()), { class: "ll-play" });
   const buttons = [
-    button("first step", "|◀︎", () => go(0)),
-    button("step back", "◀︎", () => go(step() - 1)),
+    named("first step", "|◀︎", () => go(0)),
+    named("step back", "◀︎", () => go(step() - 1)),
     play,
-    button("step forward", "▶︎", () => go(step() + 1)),
-    button("last step", "▶︎|", () => go(last())),
+    named("step forward", "▶︎", () => go(step() + 1)),
+    named("last step", "▶︎|", () => go(last())),
   ];
-  note.append(wait, size);
-  bar.append(...buttons, slider, count);
-  const board = node("div", { class: "ll-board" });
-  const [left, right, below] = Array.from({ length: 3 }, () => node("section"));
-  left.append(node("h5", {}, "words, as symbols"), key(), words, others);
-  right.append(node("h5", {}, "neighbours, counted"), table);
-  below.append(total, vocabulary);
-  board.append(left, right);
-  root.append(area, note, bar, says, board, below);
+  const board = node("div", { class: "ll-board" },
+    node("section", {}, node("h5", {}, "words, as symbols"), key(), words, others),
+    node("section", {}, node("h5", {}, "neighbours, counted"), table));
+  root.append(area, node("div", { class: "ll-note" }, wait, size),
+    node("div", { class: "ll-bar" }, ...buttons, slider, count), says, board,
+    node("section", {}, total, vocabulary));
   el.append(root);
 
   let timer = null; // of a play
@@ -65,8 +51,7 @@ function render({ model, el }) {
 
   function go(to, byPlay = false) {
     if (!byPlay) stop();
-    model.set("step", Math.max(0, Math.min(last(), to)));
-    model.save_changes();
+    save(model, { step: clamp(to, 0, last()) });
   }
 
   function start() {
@@ -99,15 +84,12 @@ function render({ model, el }) {
 
   // A word's symbols: what the last merge made, and what the next will join.
   function drawWord(ids, cut, times, now, pair) {
-    const line = node("li");
-    line.append(node("span", { class: "ll-times" }, `${number(times)} ×`));
+    const line = node("li", {}, node("span", { class: "ll-times" }, `${number(times)} ×`));
+    const drawn = (id) => symbol(id, id === now ? "ll-new" : "");
     for (let i = 0; i < ids.length; i++) {
-      if (pair && ids[i] === pair[0] && ids[i + 1] === pair[1]) {
-        const both = node("span", { class: "ll-next" });
-        both.append(...[ids[i], ids[i + 1]].map((id) => symbol(id, id === now ? "ll-new" : "")));
-        line.append(both);
-        i++;
-      } else line.append(symbol(ids[i], ids[i] === now ? "ll-new" : ""));
+      if (pair && ids[i] === pair[0] && ids[i + 1] === pair[1])
+        line.append(node("span", { class: "ll-next" }, drawn(ids[i]), drawn(ids[++i])));
+      else line.append(drawn(ids[i]));
     }
     if (cut) line.append(" …");
     return line;
@@ -115,44 +97,31 @@ function render({ model, el }) {
 
   function drawWords(state, now) {
     const { counts, more_words: more } = model.get("_answer");
-    words.replaceChildren(
-      ...state.words.map((ids, i) =>
-        drawWord(ids, state.cut[i], counts[i], now, state.pairs[0]),
-      ),
-    );
+    words.replaceChildren(...state.words.map((ids, i) =>
+      drawWord(ids, state.cut[i], counts[i], now, state.pairs[0])));
     others.textContent = more ? `and ${plural(more, "more word")}, counted too` : "";
   }
 
   function drawPairs(state) {
     const top = state.pairs[0]?.[2];
-    const titles = ["", "pair", "ids", "count", ""].map((title) =>
-      node("th", { scope: "col" }, title),
-    );
+    const titles = ["", "pair", "ids", "count", ""];
     const rows = state.pairs.map(([left, right, times], i) => {
-      const [place, pair, ids, height, why] = Array.from({ length: 5 }, () => node("td"));
-      place.textContent = i + 1;
-      pair.append(symbol(left), " + ", symbol(right));
-      ids.textContent = `${left}, ${right}`;
-      const length = node("span", { class: "ll-length" });
-      length.style.width = `${Math.round((BAR * times) / top)}px`;
-      height.append(length, number(times));
-      if (i === 0) why.textContent = "◀︎ merges next";
-      else if (times === top) why.textContent = "= as often, larger ids";
-      const row = node("tr", i === 0 ? { class: "ll-best" } : {});
-      row.append(place, pair, ids, height, why);
-      return row;
+      const style = `width:${Math.round((BAR * times) / top)}px`;
+      const length = node("span", { class: "ll-length", style });
+      const tie = times === top ? "= as often, larger ids" : "";
+      const cells = [[i + 1], [symbol(left), " + ", symbol(right)], [`${left}, ${right}`],
+        [length, number(times)], [i ? tie : "◀︎ merges next"]];
+      const row = i === 0 ? { class: "ll-best" } : {};
+      return node("tr", row, ...cells.map((parts) => node("td", {}, ...parts)));
     });
-    table.replaceChildren(node("tr"), ...rows);
-    table.firstChild.append(...titles);
+    const head = node("tr", {}, ...titles.map((title) => node("th", { scope: "col" }, title)));
+    table.replaceChildren(head, ...rows);
   }
 
   function drawVocabulary(now) {
     const tokens = [];
-    for (let id = 256; id <= now; id++) {
-      const token = node("li", {}, `${id} `);
-      token.append(symbol(id, id === now ? "ll-new" : ""));
-      tokens.push(token);
-    }
+    for (let id = 256; id <= now; id++)
+      tokens.push(node("li", {}, `${id} `, symbol(id, id === now ? "ll-new" : "")));
     total.textContent = `vocabulary: 256 bytes + ${now - 255} merges = ${now + 1} ids`;
     vocabulary.replaceChildren(...tokens);
     vocabulary.scrollTop = vocabulary.scrollHeight;
@@ -180,12 +149,8 @@ function render({ model, el }) {
   function explain(state, now) {
     const rate = state.tokens ? (model.get("_answer").bytes / state.tokens).toFixed(2) : "–";
     const size = `The text is ${plural(state.tokens, "token")} now, ${rate} bytes per token.`;
-    const lines = [made(now), next(state), [size]].map((parts) => {
-      const line = node("div");
-      line.append(...parts);
-      return line;
-    });
-    says.replaceChildren(...lines);
+    const lines = [made(now), next(state), [size]];
+    says.replaceChildren(...lines.map((parts) => node("div", {}, ...parts)));
   }
 
   function draw() {
@@ -213,35 +178,29 @@ function render({ model, el }) {
   function ask() {
     const [answer, text] = [model.get("_answer"), model.get("text")];
     if (area.value !== text) area.value = text;
-    const cut = answer.bytes < answer.all_bytes;
-    const same = cut ? text.startsWith(answer.text) : text === answer.text;
+    const same = hasRead(answer.text, answer.bytes < answer.all_bytes, text);
     root.setAttribute("aria-busy", String(!same));
   }
 
   area.addEventListener("input", () => {
     stop();
-    // JSON between page and kernel cannot carry half a surrogate pair.
-    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
-    model.save_changes();
+    saveText(model, area);
   });
   slider.addEventListener("input", () => go(Number(slider.value)));
   root.addEventListener("keydown", (event) => {
-    const moves = { ArrowLeft: step() - 1, ArrowRight: step() + 1, Home: 0, End: last() };
-    const other = event.altKey || event.ctrlKey || event.metaKey; // the browser's own keys
-    if (event.target === area || other || !(event.key in moves)) return;
-    event.preventDefault();
-    go(moves[event.key]);
+    if (event.target === area) return;
+    const to = moveOf(event, { ArrowLeft: step() - 1, ArrowRight: step() + 1, Home: 0,
+      End: last() });
+    if (to !== undefined) go(to);
   });
 
-  model.on("change:_answer", drawAnswer);
-  model.on("change:text", ask);
-  model.on("change:step", draw);
+  const end = listen(model, { "change:_answer": drawAnswer, "change:text": ask,
+    "change:step": draw });
+  drawPlay();
   drawAnswer();
   return () => {
     stop();
-    model.off("change:_answer", drawAnswer);
-    model.off("change:text", ask);
-    model.off("change:step", draw);
+    end();
   };
 }
 

@@ -9,7 +9,7 @@ import regex
 import traitlets
 
 from llmlab.core.tokenizer import BPE, PATTERN, merge_pair
-from llmlab.widgets.base import INK, PAPER, Widget, escape, plain, script, style
+from llmlab.widgets.base import Widget, Words, escape, paper, script, style
 from llmlab.widgets.token_view import first_part, in_hex, readable, span, visible
 
 LIMIT = 4096  # bytes of a text that are learned from
@@ -33,23 +33,19 @@ class MergeStepper(Widget):
 
     _esm, _css = script(__file__), style(__file__, "ll-merges")
 
-    text = traitlets.Unicode().tag(sync=True)
+    text = Words().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     _answer = traitlets.Dict().tag(sync=True)  # it carries its question: "text"
 
     def __init__(self, text: str, merges: int = 40, pattern: str = PATTERN, **more):
         self._merges, self._pattern = merges, pattern
-        super().__init__(text=plain(text), **more)
+        super().__init__(text=text, **more)
 
     @property
     def bpe(self) -> BPE:
         """The encoding as it stands at this step, without special tokens."""
         steps = self._answer["steps"][: self.step]
         return BPE(tuple(tuple(step["pairs"][0][:2]) for step in steps), self._pattern, ())
-
-    @traitlets.validate("text")
-    def _valid_text(self, proposal) -> str:
-        return plain(proposal["value"])
 
     @traitlets.validate("step")
     def _valid_step(self, proposal) -> int:
@@ -96,11 +92,11 @@ class MergeStepper(Widget):
             for count, ids, cut in zip(answer["counts"], last["words"], last["cut"], strict=True)
         )
         more = f"and {answer['more_words']} more" if answer["more_words"] else ""
-        style = f"background:{PAPER};color:{INK};padding:6px;line-height:1.9"
-        return (
-            f'<div style="{style}"><div>{escape(repr(self))}</div>'
+        return paper(
+            f"<div>{escape(repr(self))}</div>"
             f"<p><b>new tokens, in order, with the count that decided</b></p><p>{tokens}</p>"
-            f"<p><b>words, as they stand after the last merge</b></p><p>{words} {more}</p></div>"
+            f"<p><b>words, as they stand after the last merge</b></p><p>{words} {more}</p>",
+            "line-height:1.9",
         )
 
 

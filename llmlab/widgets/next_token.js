@@ -17,14 +17,12 @@ const percent = (share) => {
 
 // One line of the list: made once, filled again and again, so that the focus stays.
 function line(tag) {
-  const row = node(tag, { class: "ll-row" });
   const [token, note] = ["ll-token", "ll-why"].map((name) => node("span", { class: name }));
   const [now, own] = ["now", "own"].map(() => node("span", { class: "ll-number" }));
   const bars = ["now", "own"].map((name) => node("span", { class: `ll-length ll-${name}` }));
-  const [cell, track] = ["ll-name", "ll-track"].map((name) => node("span", { class: name }));
-  cell.append(token);
-  track.append(...bars);
-  row.append(cell, track, now, own, note);
+  const cell = node("span", { class: "ll-name" }, token);
+  const track = node("span", { class: "ll-track" }, ...bars);
+  const row = node(tag, { class: "ll-row" }, cell, track, now, own, note);
   const fill = (shown, shares, words) => {
     token.textContent = shown;
     note.textContent = words;
@@ -41,19 +39,16 @@ function line(tag) {
 function render({ model, el }) {
   const root = rootOf("ll-next");
   const area = node("textarea", { rows: "3", spellcheck: "false", "aria-label": "text" });
-  const note = node("div", { class: "ll-note" });
   const [said, wait] = [node("span"), node("span", { class: "ll-wait" }, "thinking …")];
   const tokens = node("div", { class: "ll-tokens", "aria-label": "newest tokens", role: "group" });
   const grid = node("div", { class: "ll-sliders" });
   const bar = node("div", { class: "ll-bar" });
   const summary = node("div", { class: "ll-summary", "aria-live": "polite" });
-  const board = node("div", { class: "ll-board" });
   const list = node("div", { role: "group", "aria-label": "next tokens" });
   const others = line("div");
-  note.append(said, wait);
-  board.append(summary, key(), heads(), list, others.row);
+  const board = node("div", { class: "ll-board" }, summary, key(), heads(), list, others.row);
   // What is clicked again and again stands above what grows: it does not move under the pointer.
-  root.append(area, note, grid, bar, tokens, board);
+  root.append(area, node("div", { class: "ll-note" }, said, wait), grid, bar, tokens, board);
   el.append(root);
 
   let lines = []; // of the list, from the likeliest token on
@@ -70,29 +65,20 @@ function render({ model, el }) {
     ask();
   }
 
-  const button = (words, title, does, more = {}) => {
-    const made = node("button", { type: "button", title, ...more }, words);
-    made.addEventListener("click", does);
-    return made;
-  };
-  const draw = button("draw a token", "by lot, by the chances below", () => act({ do: "draw" }),
-    { class: "ll-draw" });
-  const undo = button("↶ undo", "take back the last token", () =>
-    answer().added && act({ do: "undo" }));
-  const reset = button("reset the sliders", "temperature 1, nothing left out", () => {
-    for (const { trait, start } of SLIDERS) model.set(trait, start);
-    model.save_changes();
-  });
+  const draw = button("draw a token", () => act({ do: "draw" }),
+    { class: "ll-draw", title: "by lot, by the chances below" });
+  const undo = button("↶ undo", () => answer().added && act({ do: "undo" }),
+    { title: "take back the last token" });
+  const start = Object.fromEntries(SLIDERS.map((slider) => [slider.trait, slider.start]));
+  const reset = button("reset the sliders", () => save(model, start),
+    { title: "temperature 1, nothing left out" });
   bar.append(draw, undo, reset);
 
   const sliders = SLIDERS.map(({ trait, name, min, max, step, say }) => {
     const input = node("input", { type: "range", min, max, step, "aria-label": name });
     const told = node("output");
     grid.append(node("span", {}, name), input, told);
-    input.addEventListener("input", () => {
-      model.set(trait, Number(input.value));
-      model.save_changes();
-    });
+    input.addEventListener("input", () => save(model, { [trait]: Number(input.value) }));
     return () => {
       const value = model.get(trait);
       if (Number(input.value) !== value) input.value = value;
@@ -102,50 +88,38 @@ function render({ model, el }) {
   });
 
   list.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
     const now = lines.findIndex(({ row }) => row === event.target);
     const end = lines.length - 1;
-    const moves = { ArrowUp: now - 1, ArrowDown: now + 1, Home: 0, End: end };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    lines[Math.max(0, Math.min(end, moves[event.key]))].row.focus();
+    const to = moveOf(event, { ArrowUp: now - 1, ArrowDown: now + 1, Home: 0, End: end });
+    if (to !== undefined) lines[clamp(to, 0, end)].row.focus();
   });
   list.addEventListener("focusin", (event) => {
     for (const { row } of lines) row.tabIndex = row === event.target ? 0 : -1;
   });
 
-  function save() {
-    // JSON between page and kernel cannot carry half a surrogate pair.
-    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
-    model.save_changes();
+  function sendText() {
+    saveText(model, area);
     dirty = false;
   }
 
   area.addEventListener("input", () => {
     dirty = true; // what the kernel answers to an earlier message does not overwrite it
-    if (!waiting()) save();
+    if (!waiting()) sendText();
   });
 
   // --- What is shown --------------------------------------------------------------------------
 
   function key() {
-    const made = node("div", { class: "ll-key" });
-    const entry = (name, words) => {
-      const both = node("span", { class: "ll-entry" });
-      both.append(node("span", { class: `ll-length ll-${name}` }), node("span", {}, words));
-      return both;
-    };
-    made.append(entry("now", "chance under the sliders"),
+    const entry = (name, words) => node("span", { class: "ll-entry" },
+      node("span", { class: `ll-length ll-${name}` }), node("span", {}, words));
+    return node("div", { class: "ll-key" }, entry("now", "chance under the sliders"),
       entry("own", "the model's own: temperature 1, nothing left out"));
-    return made;
   }
 
   function heads() {
-    const made = node("div", { class: "ll-row ll-heads" });
-    const number = { class: "ll-number" };
-    made.append(node("span", {}, "click to go on"), node("span"), node("span", number, "chance"),
-      node("span", number, "own"), node("span"));
-    return made;
+    const right = { class: "ll-number" };
+    return node("div", { class: "ll-row ll-heads" }, node("span", {}, "click to go on"),
+      node("span"), node("span", right, "chance"), node("span", right, "own"), node("span"));
   }
 
   function drawTokens() {
@@ -170,7 +144,6 @@ function render({ model, el }) {
 
   function tellSummary() {
     const { kept, ids, bits, own_bits: own } = answer();
-    const number = (value) => value.toLocaleString("en");
     const open = (2 ** bits).toFixed(bits < 6 ? 1 : 0);
     return `${number(kept)} of ${number(ids)} tokens kept. Entropy ${bits.toFixed(2)} bits, `
       + `as open as a choice among ${open} equal tokens; the model's own: ${own.toFixed(2)} bits.`;
@@ -191,7 +164,7 @@ function render({ model, el }) {
       lines[i].fill(shown, [now, own], why ? `✕ left out: ${why}` : ""));
     others.cell.parentNode.hidden = rest.count === 0;
     others.fill("", [rest.now, rest.own], "");
-    others.cell.replaceChildren(node("span", {}, `${rest.count.toLocaleString("en")} others`));
+    others.cell.replaceChildren(node("span", {}, `${number(rest.count)} others`));
   }
 
   function drawAnswer() {
@@ -200,7 +173,7 @@ function render({ model, el }) {
     undo.setAttribute("aria-disabled", String(!answer().added));
     drawTokens();
     drawRows();
-    if (dirty && !waiting()) save();
+    if (dirty && !waiting()) sendText();
     ask();
   }
 
@@ -218,13 +191,8 @@ function render({ model, el }) {
   }
 
   const asks = ["text", ...SLIDERS.map(({ trait }) => trait)].map((name) => `change:${name}`);
-  model.on("change:_answer", drawAnswer);
-  model.on(asks.join(" "), ask);
   drawAnswer();
-  return () => {
-    model.off("change:_answer", drawAnswer);
-    model.off(asks.join(" "), ask);
-  };
+  return listen(model, { "change:_answer": drawAnswer, [asks.join(" ")]: ask });
 }
 
 export default { render };

@@ -10,7 +10,7 @@ from llmlab.core.model import Transformer
 from llmlab.core.sampling import filter_logits, pick
 from llmlab.core.tokenizer import BPE
 from llmlab.widgets.attention_view import sign
-from llmlab.widgets.base import INK, PAPER, Widget, bar, isolated, plain, script, style, table
+from llmlab.widgets.base import Widget, bar, isolated, paper, plain, script, style, table
 
 LIMIT = 8192  # characters that are kept of what is typed, its last
 SHOWN = 12  # tokens with a bar
@@ -141,17 +141,15 @@ class NextToken(Widget):
         text = plain(proposal["value"])
         return text if text == self._encoding.decode(self._ids) else text[-LIMIT:]
 
-    @traitlets.validate("temperature")
-    def _valid_temperature(self, proposal) -> float:
-        return within(proposal["value"], 0, 2, "temperature")
-
-    @traitlets.validate("top_p")
-    def _valid_top_p(self, proposal) -> float:
-        return within(proposal["value"], 0.01, 1, "top_p")
-
-    @traitlets.validate("top_k")
-    def _valid_top_k(self, proposal) -> int:
-        return int(within(proposal["value"], 0, len(self._logits), "top_k"))
+    @traitlets.validate("temperature", "top_p", "top_k")
+    def _valid_slider(self, proposal) -> float:
+        """The value, to hundredths, as the sliders have it."""
+        name, value = proposal["trait"].name, round(proposal["value"], 2)
+        ranges = {"temperature": (0, 2), "top_p": (0.01, 1), "top_k": (0, len(self._logits))}
+        low, high = ranges[name]
+        if not low <= value <= high:
+            raise traitlets.TraitError(f"{name} is {low} to {high}, not {proposal['value']}.")
+        return value
 
     @traitlets.observe("text")
     def _retyped(self, change) -> None:
@@ -190,11 +188,8 @@ class NextToken(Widget):
         ]
         rows.append((f"{others['count']:,} others", *numbers(others), ""))
         heads = ("next token", "chance>", "", "model's own>", "")
-        style = f"background:{PAPER};color:{INK};padding:6px;font:13px sans-serif"
-        return (
-            f'<div style="{style}"><p style="line-height:1.7">{before}{" ".join(chips)} → ?</p>'
-            f"{table(self._summary(), heads, rows)}</div>"
-        )
+        text = f'<p style="line-height:1.7">{before}{" ".join(chips)} → ?</p>'
+        return paper(text + table(self._summary(), heads, rows))
 
 
 def code(words: str) -> str:
@@ -216,10 +211,3 @@ def chances(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Ten
 def bits(probs: Tensor) -> float:
     """Entropy.  Shannon 1948."""
     return abs(torch.xlogy(probs, probs).sum().item()) / math.log(2)
-
-
-def within(value: float, low: float, high: float, name: str) -> float:
-    """The value, to hundredths, as the sliders have it; TraitError outside of low to high."""
-    if not low <= round(value, 2) <= high:
-        raise traitlets.TraitError(f"{name} is {low} to {high}, not {value}.")
-    return round(value, 2)

@@ -6,14 +6,13 @@ const SIDES = ["left", "right"];
 
 function render({ model, el }) {
   const root = rootOf("ll-prefer");
-  const [track, done] = [node("div", { class: "ll-track" }), node("div", { class: "ll-done" })];
+  const done = node("div", { class: "ll-done" });
   const request = node("div", { class: "ll-request", "aria-live": "polite" });
   const cards = node("div", { class: "ll-cards", role: "group", "aria-label": "two answers" });
   const over = node("div", { class: "ll-over" }, "All pairs are decided. Run the next cell.");
   const bar = node("div", { class: "ll-bar" });
   const said = node("span", { class: "ll-said", "aria-live": "polite" });
-  track.append(done);
-  root.append(track, request, cards, over, bar);
+  root.append(node("div", { class: "ll-track" }, done), request, cards, over, bar);
   el.append(root);
 
   const view = () => model.get("_view");
@@ -29,27 +28,17 @@ function render({ model, el }) {
 
   // The cards are made once and filled again and again, so that the focus stays.
   const made = SIDES.map((side, i) => {
-    const button = node("button", { type: "button", class: "ll-card" });
-    const title = node("span", { class: "ll-title" });
-    const foods = node("span");
-    const hint = node("span", { class: "ll-side" });
-    hint.append(node("kbd", {}, i ? "→" : "←"), ` I like the ${side} one better`);
-    button.append(title, foods, hint);
-    button.addEventListener("click", () => act(side));
-    cards.append(button);
-    return { button, title, foods };
+    const [title, foods] = [node("span", { class: "ll-title" }), node("span")];
+    const hint = node("span", { class: "ll-side" }, node("kbd", {}, i ? "→" : "←"),
+      ` I like the ${side} one better`);
+    const card = button(title, () => act(side), { class: "ll-card" }, foods, hint);
+    cards.append(card);
+    return { card, title, foods };
   });
 
-  const button = (key, words, what) => {
-    const one = node("button", { type: "button" });
-    one.append(node("kbd", {}, key), ` ${words}`);
-    one.addEventListener("click", () => act(what));
-    bar.append(one);
-    return one;
-  };
-  const neither = button("↓", "neither", "neither");
-  const back = button("⌫", "back", "back");
-  bar.append(said);
+  const [neither, back] = [["↓", "neither"], ["⌫", "back"]].map(([key, what]) =>
+    button(node("kbd", {}, key), () => act(what), {}, ` ${what}`));
+  bar.append(neither, back, said);
 
   root.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -67,7 +56,7 @@ function render({ model, el }) {
       made[i].title.textContent = title || "(no title)";
       made[i].foods.replaceChildren(
         ...items.map((food) => node("div", { class: "ll-food" }, food)));
-      made[i].button.setAttribute("aria-pressed", String(chosen === SIDES[i]));
+      made[i].card.setAttribute("aria-pressed", String(chosen === SIDES[i]));
     });
     const lost = ended && cards.contains(document.activeElement);
     cards.style.display = ended ? "none" : "";
@@ -79,9 +68,8 @@ function render({ model, el }) {
     said.textContent = view().said;
   }
 
-  model.on("change:_view", draw);
   draw();
-  return () => model.off("change:_view", draw);
+  return listen(model, { "change:_view": draw });
 }
 
 export default { render };

@@ -7,7 +7,7 @@ import traitlets
 
 from llmlab.kitchen import read_answer
 from llmlab.stages.preferences import CHOICES, Click, read_clicks, write_clicks
-from llmlab.widgets.base import INK, PAPER, Widget, isolated, plain, script, style, table
+from llmlab.widgets.base import Widget, isolated, paper, plain, script, style, table
 
 SHOWN = 8  # clicks in the static picture
 
@@ -129,8 +129,7 @@ class PreferenceClicker(Widget):
             for c in made
         ] or [tuple(map(isolated, self._duels[0]))]  # fmt: skip
         heads = ("request", "left (←)", "right (→)")
-        style = f"background:{PAPER};color:{INK};padding:6px;font:13px sans-serif"
-        return f'<div style="{style}">{table(self._said(), heads, rows)}</div>'
+        return paper(table(self._said(), heads, rows))
 
 
 def card(answer: str) -> dict:

@@ -13,35 +13,27 @@ const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−"
 function render({ model, el }) {
   const root = rootOf("ll-rollouts");
   const title = node("h5");
-  const bar = node("div", { class: "ll-bar" });
   const slider = node("input", { type: "range", min: "0", step: "1", "aria-label": "step" });
   const said = node("span", { class: "ll-step" });
   const choice = node("fieldset", { "aria-label": "colour by" });
   const legend = node("div", { class: "ll-legend" });
-  const list = node("div", { class: "ll-list", tabindex: "0", role: "listbox" });
+  const list = node("div", { class: "ll-list", tabindex: "0", role: "listbox",
+    "aria-label": "tokens of the answers" });
   const details = node("div", { class: "ll-details", "aria-live": "polite" });
-  list.setAttribute("aria-label", "tokens of the answers");
   const group = `ll-colour-${Math.random().toString(36).slice(2)}`; // one of each view
   const radios = Object.entries(COLOURS).map(([value, words]) => {
-    const [label, radio] = [node("label"), node("input", { type: "radio", name: group, value })];
-    label.append(radio, words);
-    radio.addEventListener("change", () => set("colour", value));
-    choice.append(label);
+    const radio = node("input", { type: "radio", name: group, value });
+    radio.addEventListener("change", () => save(model, { colour: value }));
+    choice.append(node("label", {}, radio, words));
     return radio;
   });
-  const label = node("label", {}, "step");
-  label.append(slider, said);
-  bar.append(label, choice);
+  const bar = node("div", { class: "ll-bar" }, node("label", {}, "step", slider, said), choice);
   root.append(title, bar, legend, list, details);
   el.append(root);
 
   let rows = []; // for each answer {box, chips}
   let [pointed, chosen] = [null, null]; // [answer, token] under the pointer, and by keys
 
-  const set = (name, value) => {
-    model.set(name, value);
-    model.save_changes();
-  };
   const frames = () => model.get("_frames");
   const place = () => frames().findIndex(({ step }) => step === model.get("step"));
   const answers = () => frames()[place()].answers;
@@ -56,7 +48,7 @@ function render({ model, el }) {
     slider.value = String(place());
     slider.disabled = all.length === 1;
     const mean = answers().reduce((sum, { reward }) => sum + reward, 0) / answers().length;
-    const words = `step ${model.get("step").toLocaleString("en")}`;
+    const words = `step ${number(model.get("step"))}`;
     said.textContent = `${words}, mean reward of these ${answers().length}: ${mean.toFixed(2)}`;
     slider.setAttribute("aria-valuetext", words);
     [pointed, chosen] = [null, null];
@@ -70,17 +62,16 @@ function render({ model, el }) {
     colour();
   }
 
-  function drawAnswer({ tokens, reward, parts }, number) {
-    const box = node("div", { class: "ll-answer" });
+  function drawAnswer({ tokens, reward, parts }, place) {
     const chips = tokens.map(([word], i) => {
       const chip = node("span", { class: "ll-token", role: "option" }, word);
-      chip.place = [number, i];
+      chip.place = [place, i];
       return chip;
     });
     const named = parts.map(([name, value]) => `${name} ${short(value)}`).join(", ");
     const earned = `reward ${short(reward)}${named ? `: ${named}` : ""}`;
-    box.append(...chips, node("div", { class: "ll-earned" }, earned));
-    return { box, chips };
+    const below = node("div", { class: "ll-earned" }, earned);
+    return { box: node("div", { class: "ll-answer" }, ...chips, below), chips };
   }
 
   // Blue and a full line above 0, orange and a dotted line below: the deeper, the farther from 0.
@@ -95,9 +86,8 @@ function render({ model, el }) {
       const share = Math.min(1, Math.abs(value));
       const tint = TINTS[value < 0 ? "below" : "above"];
       chip.style.background = `rgba(${tint},${(DEPTH * share).toFixed(2)})`;
-      const line = share < 0.02 ? "none" : value < 0 ? "dotted" : "solid";
-      chip.style.borderBottom = `3px ${line} rgb(${tint})`;
-      if (line === "none") chip.style.borderBottom = "3px solid transparent";
+      const line = `${value < 0 ? "dotted" : "solid"} rgb(${tint})`;
+      chip.style.borderBottom = `3px ${share < 0.02 ? "solid transparent" : line}`;
     }));
     light();
   }
@@ -136,38 +126,29 @@ function render({ model, el }) {
   function choose(at) {
     [pointed, chosen] = [null, at];
     light();
-    const chip = rows[at[0]].chips[at[1]];
-    const [top, bottom] = [chip.offsetTop, chip.offsetTop + chip.offsetHeight];
-    if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight)
-      list.scrollTop = top - list.clientHeight / 2;
+    reveal(list, rows[at[0]].chips[at[1]]);
   }
 
   list.addEventListener("pointerover", (event) => { pointed = placeOf(event); light(); });
   list.addEventListener("pointerleave", () => { pointed = null; light(); });
   list.addEventListener("click", (event) => placeOf(event) && choose(placeOf(event)));
   list.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
     const [i, j] = chosen ?? [0, -1];
     const last = (row) => rows[row].chips.length - 1;
     const down = Math.min(rows.length - 1, chosen ? i + 1 : 0);
     const moves = { ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1], Home: [i, 0],
       End: [i, last(i)], ArrowUp: [Math.max(0, i - 1), j], ArrowDown: [down, j] };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    const [row, at] = moves[event.key];
-    choose([row, Math.max(0, Math.min(last(row), at))]);
+    const [row, at] = moveOf(event, moves) ?? [];
+    if (row !== undefined) choose([row, clamp(at, 0, last(row))]);
   });
-  slider.addEventListener("input", () => set("step", frames()[Number(slider.value)].step));
+  slider.addEventListener("input", () =>
+    save(model, { step: frames()[Number(slider.value)].step }));
 
   // --- Joined to the kernel -------------------------------------------------------------------
 
-  const listeners = { "change:step": drawStep, "change:_frames": drawStep,
-    "change:title": drawStep, "change:colour": colour };
-  for (const [event, act] of Object.entries(listeners)) model.on(event, act);
   drawStep();
-  return () => {
-    for (const [event, act] of Object.entries(listeners)) model.off(event, act);
-  };
+  return listen(model, { "change:step change:_frames change:title": drawStep,
+    "change:colour": colour });
 }
 
 export default { render };

@@ -7,7 +7,7 @@ import traitlets
 from llmlab.chat import Sample
 from llmlab.core.tokenizer import BPE
 from llmlab.widgets.attention_view import sign
-from llmlab.widgets.base import INK, PAPER, Widget, escape, isolated, plain, script, style
+from llmlab.widgets.base import Widget, escape, isolated, paper, plain, script, style
 
 ANSWERS = 24  # of a step that are kept
 PICTURED = 6  # of them in the static picture
@@ -72,9 +72,8 @@ class RolloutView(Widget):
         """The step on show, below the first one, coloured as chosen."""
         shown = {f["step"]: f for f in self._frames if f["step"] in (self._steps[0], self.step)}
         parts = [static_frame(frame, self.colour) for frame in shown.values()]
-        style = f"background:{PAPER};color:{INK};padding:6px;font:13px/1.6 sans-serif"
         about = f"{self.title}, coloured by {MEANINGS[self.colour]}"
-        return f'<div style="{style}"><div>{escape(about)}</div>{"".join(parts)}</div>'
+        return paper(f"<div>{escape(about)}</div>{''.join(parts)}", "font:13px/1.6 sans-serif")
 
 
 def drawn(rollout: Sample, encoding) -> dict:

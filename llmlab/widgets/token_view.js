@@ -7,16 +7,11 @@ const IDLE = "Point at a token, or go to a row with Tab and through it with the 
 let labels = 0; // for ids that are unlike any other's on the page
 
 function toggle(model, name, words) {
-  const label = node("label");
   const box = node("input", { type: "checkbox" });
-  box.addEventListener("change", () => {
-    model.set(name, box.checked);
-    model.save_changes();
-  });
+  box.addEventListener("change", () => save(model, { [name]: box.checked }));
   const show = () => (box.checked = model.get(name));
   show();
-  label.append(box, node("span", {}, words));
-  return { label, show };
+  return { label: node("label", {}, box, node("span", {}, words)), show };
 }
 
 function render({ model, el }) {
@@ -27,9 +22,8 @@ function render({ model, el }) {
   const size = node("span", { class: "ll-size" });
   const details = node("div", { class: "ll-details", "aria-live": "polite" }, IDLE);
   const grid = node("div", { class: "ll-columns" });
-  const bar = node("div", { class: "ll-bar" });
   const wait = node("span", { class: "ll-wait" }, "waiting for the kernel …");
-  bar.append(spaces.label, specials.label, wait, size);
+  const bar = node("div", { class: "ll-bar" }, spaces.label, specials.label, wait, size);
   root.append(area, bar, details, grid);
   el.append(root);
 
@@ -37,17 +31,13 @@ function render({ model, el }) {
   let active = null; // [column, number of a token], or null
 
   function drawColumn(encoding, column) {
-    const box = node("section", { class: "ll-column", "aria-label": encoding.name });
-    const head = node("div", { class: "ll-head" });
     const { count, tokens } = encoding;
     const rate = count ? (model.get("_answer").bytes / count).toFixed(2) : "–";
     const counts = `${plural(count, "token")}, ${rate} bytes per token`;
-    head.append(
-      node("b", {}, encoding.name),
+    const head = node("div", { class: "ll-head" }, node("b", {}, encoding.name),
       node("span", { class: "ll-counts" }, counts),
-      node("span", {}, `of ${encoding.ids.toLocaleString("en")} ids`),
-    );
-    box.append(head);
+      node("span", {}, `of ${number(encoding.ids)} ids`));
+    const box = node("section", { class: "ll-column", "aria-label": encoding.name }, head);
     const special = `special: ${encoding.specials.join(" ") || "none"}`;
     if (model.get("specials")) box.append(node("div", { class: "ll-label" }, special));
     const some = tokens.length < count ? `: the first ${tokens.length} tokens` : "";
@@ -55,8 +45,8 @@ function render({ model, el }) {
     for (const [name, title] of Object.entries(ROWS)) {
       const label = `ll-row-${labels++}`;
       const more = { "data-row": name, tabindex: "0", role: "listbox", "aria-labelledby": label };
-      rows[name] = node("div", { class: "ll-row", "aria-orientation": "horizontal", ...more });
-      rows[name].append(...tokens.map((token, i) => drawToken(token, name, [column, i])));
+      rows[name] = node("div", { class: "ll-row", "aria-orientation": "horizontal", ...more },
+        ...tokens.map((token, i) => drawToken(token, name, [column, i])));
       box.append(node("div", { class: "ll-label", id: label }, title + some), rows[name]);
     }
     return { name: encoding.name, tokens, rows, box };
@@ -77,7 +67,7 @@ function render({ model, el }) {
     columns = answer.encodings.map(drawColumn);
     grid.replaceChildren(...columns.map((column) => column.box));
     const { bytes, all_bytes: all } = answer;
-    const part = bytes < all ? `the first ${bytes.toLocaleString("en")} of ` : "";
+    const part = bytes < all ? `the first ${number(bytes)} of ` : "";
     size.textContent = part + plural(all, "byte");
     light(null);
     ask();
@@ -88,10 +78,9 @@ function render({ model, el }) {
     const [answer, text] = [model.get("_answer"), model.get("text")];
     if (area.value !== text) area.value = text;
     specials.show();
-    const cut = answer.bytes < answer.all_bytes;
-    const same = cut ? text.startsWith(answer.text) : text === answer.text;
-    const waits = !same || answer.specials !== model.get("specials");
-    root.setAttribute("aria-busy", String(waits));
+    const same = hasRead(answer.text, answer.bytes < answer.all_bytes, text)
+      && answer.specials === model.get("specials");
+    root.setAttribute("aria-busy", String(!same));
   }
 
   // The tokens of another encoding that share bytes with a token.
@@ -109,30 +98,23 @@ function render({ model, el }) {
     grid.querySelector("#ll-now")?.removeAttribute("id");
     active = place;
     if (!place) return void (details.textContent = IDLE);
-    const [chosen, number] = place;
+    const [chosen, at] = place;
     columns.forEach((column, i) => {
-      const numbers = i === chosen ? [number] : kin(column, columns[chosen].tokens[number]);
+      const numbers = i === chosen ? [at] : kin(column, columns[chosen].tokens[at]);
       for (const row of Object.values(column.rows)) {
         const lit = numbers.map((n) => row.children[n]);
         lit.forEach((one) => one.classList.add(i === chosen ? "ll-active" : "ll-kin"));
         if (lit.length && !row.matches(":hover")) reveal(row, lit[0]);
       }
     });
-    details.textContent = describe(chosen, number);
-  }
-
-  // Scrolls a row, and never the page, until a token of it can be seen.
-  function reveal(row, token) {
-    const [top, bottom] = [token.offsetTop, token.offsetTop + token.offsetHeight];
-    if (top < row.scrollTop || bottom > row.scrollTop + row.clientHeight)
-      row.scrollTop = top - row.clientHeight / 2;
+    details.textContent = describe(chosen, at);
   }
 
   const quoted = (token) => (token.text ? `“${token.shown.trimEnd()}”` : `[${token.bytes}]`);
 
-  function describe(chosen, number) {
+  function describe(chosen, at) {
     const { name, tokens } = columns[chosen];
-    const token = tokens[number];
+    const token = tokens[at];
     const words = [
       `${name}: ${quoted(token)}${token.part ? `, a part of “${token.part}”` : ""}`,
       `id ${token.id}`,
@@ -150,11 +132,7 @@ function render({ model, el }) {
     return words.join("; ");
   }
 
-  area.addEventListener("input", () => {
-    // JSON between page and kernel cannot carry half a surrogate pair.
-    model.set("text", area.value.replace(/\p{Surrogate}/gu, "\ufffd"));
-    model.save_changes();
-  });
+  area.addEventListener("input", () => saveText(model, area));
   grid.addEventListener("pointerover", (event) => light(event.target.place ?? active));
   grid.addEventListener("pointerleave", () => light(null));
   grid.addEventListener("focusin", (event) => {
@@ -166,35 +144,29 @@ function render({ model, el }) {
     if (!grid.contains(event.relatedTarget)) light(null);
   });
   grid.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
     const column = columns.findIndex(({ box }) => box.contains(event.target));
     const end = columns[column].tokens.length - 1;
     const now = active?.[0] === column ? active[1] : 0;
     const moves = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: end };
-    if (event.key === "Escape") light(null);
-    else if (event.key in moves && end >= 0)
-      go(column, Math.max(0, Math.min(end, moves[event.key])), event.target);
-    else return;
-    event.preventDefault();
+    const to = moveOf(event, { Escape: null, ...(end >= 0 && moves) });
+    if (to === null) light(null);
+    else if (to !== undefined) go(column, clamp(to, 0, end), event.target);
   });
 
-  function go(column, number, row) {
-    light([column, number]);
-    const token = row.children[number];
+  function go(column, at, row) {
+    light([column, at]);
+    const token = row.children[at];
     token.id = "ll-now";
     row.setAttribute("aria-activedescendant", "ll-now");
     reveal(row, token);
   }
 
-  model.on("change:_answer change:white_space", draw);
-  model.on("change:text change:specials", ask);
-  model.on("change:white_space", spaces.show);
   draw();
-  return () => {
-    model.off("change:_answer change:white_space", draw);
-    model.off("change:text change:specials", ask);
-    model.off("change:white_space", spaces.show);
-  };
+  return listen(model, {
+    "change:_answer change:white_space": draw,
+    "change:text change:specials": ask,
+    "change:white_space": spaces.show,
+  });
 }
 
 export default { render };

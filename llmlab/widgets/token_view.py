@@ -8,7 +8,7 @@ import tiktoken
 import traitlets
 
 from llmlab.core.tokenizer import BPE
-from llmlab.widgets.base import INK, PAPER, Widget, escape, plain, script, style
+from llmlab.widgets.base import INK, Widget, Words, escape, paper, plain, script, style
 
 LIMIT = 16_384  # bytes of a text that are tokenised and counted
 DRAWN = 300  # tokens of them on show
@@ -32,7 +32,7 @@ class TokenView(Widget):
 
     _esm, _css = script(__file__), style(__file__, "ll-tokens")
 
-    text = traitlets.Unicode().tag(sync=True)
+    text = Words().tag(sync=True)
     white_space = traitlets.Bool(True).tag(sync=True)
     specials = traitlets.Bool(False).tag(sync=True)
     _answer = traitlets.Dict().tag(sync=True)  # it carries its question: "text" and "specials"
@@ -43,10 +43,6 @@ class TokenView(Widget):
             for name, encoding in encodings.items()
         }
         super().__init__(text=text, **more)
-
-    @traitlets.validate("text")
-    def _valid_text(self, proposal) -> str:
-        return plain(proposal["value"])
 
     @traitlets.default("_answer")
     def _ask(self) -> dict:
@@ -91,8 +87,7 @@ class TokenView(Widget):
             )
             parts += [f"<p><b>{escape(encoding['name'])}</b></p>"]
             parts += [f'<p style="white-space:pre-wrap">{row}{rest}</p>' for row in (spans, ids)]
-        style = f"background:{PAPER};color:{INK};padding:6px;line-height:1.7"
-        return f'<div style="{style}">{"".join(parts)}</div>'
+        return paper("".join(parts), "line-height:1.7")
 
 
 def tokenise(encoding: tiktoken.Encoding, text: str, specials: bool) -> dict:

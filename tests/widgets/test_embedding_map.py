@@ -134,3 +134,9 @@ def test_mime_bundle_holds_a_picture_and_no_address(emap):
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == emap.model_id
     assert emap._ipython_display_ is None  # else ipywidgets 7 shows no picture
+
+
+def test_a_dollar_in_a_name_is_drawn_as_it_stands():
+    emap = EmbeddingMap({1: LATE}, ["$5", *NAMES[1:]], GROUPS)
+    drawn = emap._figure().axes[0].texts[0].get_text()
+    assert drawn == r"\$5"  # so matplotlib takes it for a dollar, and for no formula
