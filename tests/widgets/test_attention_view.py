@@ -55,7 +55,7 @@ def test_it_opens_on_the_head_that_copies(view, base):
     assert view._answer["even"] == pytest.approx(sum(even) / len(even), abs=0.0006)
     view.place = NEEDS
     (place, share), *_ = view.takes()
-    assert ids(view)[place] == ids(view)[NEEDS + 1] and share > 0.9
+    assert ids(view)[place] == ids(view)[NEEDS + 1] and share > 0.75
 
 
 def test_a_text_without_repeats_names_no_head(view):

@@ -60,11 +60,12 @@ def test_chances_are_those_that_the_sampler_draws_by(view, t, k, p):
 
 def test_what_leaves_a_token_out_is_named(view):
     view.top_k = 5
-    assert found(view, "why") == [""] * 5 + ["top-k"] * 7
+    n = (view._logits >= view._logits.topk(5).values[-1]).sum().item()  # equal ones both stay
+    assert 5 <= n < 12 and found(view, "why") == [""] * n + ["top-k"] * (12 - n)
     view.top_p = 0.3
     kept = found(view, "why").count("")
-    assert 0 < kept < 5
-    assert found(view, "why") == [""] * kept + ["top-p"] * (5 - kept) + ["top-k"] * 7
+    assert 0 < kept < n
+    assert found(view, "why") == [""] * kept + ["top-p"] * (n - kept) + ["top-k"] * (12 - n)
     view.temperature = 0
     assert found(view, "why") == [""] + ["temperature 0"] * 11
     assert found(view, "now") == [1] + [0] * 11 and view._answer["bits"] == 0
