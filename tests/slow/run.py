@@ -18,13 +18,13 @@ SLOW = "tests/slow/test_"
 PARTS = {  # name -> minutes on two cores, what is tested
     "format": (8, ["tests/core", "tests/scale", "tests/training", "tests/stages"]),
     "exam": (1, [f"{SLOW}exam.py"]),
-    "faults": (6, [f"{SLOW}faults.py"]),
+    "faults": (5, [f"{SLOW}faults.py"]),
     "series": (20, [f"{SLOW}series.py"]),
-    "hub": (1, [f"{SLOW}hub_doors.py", f"{SLOW}smollm2.py"]),
+    "hub": (2, [f"{SLOW}hub_doors.py", f"{SLOW}smollm2.py"]),
     "colab": (5, [f"{SLOW}colab.py"]),
-    "bundle": (6, [f"{SLOW}bundle.py"]),
-    "offline": (6, [f"{SLOW}offline.py"]),
-    "processes": (6, [f"{SLOW}full.py", f"{SLOW}busy.py", f"{SLOW}slurm.py"]),
+    "bundle": (7, [f"{SLOW}bundle.py"]),
+    "offline": (5, [f"{SLOW}offline.py"]),
+    "processes": (5, [f"{SLOW}full.py", f"{SLOW}busy.py", f"{SLOW}slurm.py"]),
 }
 
 
