@@ -41,9 +41,9 @@ def other_format() -> str:
 def passes(name: str) -> bool:
     """Whether the tests of a part pass; what they print is shown."""
     command, environment = [sys.executable, "-m", "pytest", *PARTS[name][1]], dict(os.environ)
-    if name == "format":
+    if name == "format":  # but what sets its own: test_distributed compares in fp32 and in bf16
         environment["LLMLAB_DTYPE"] = other_format()
-        command += ["-n", "auto", "--dist", "loadfile"]
+        command += ["--ignore=tests/scale/test_distributed.py", "-n", "auto", "--dist", "loadfile"]
     start = time.monotonic()
     print(f"--- {name}", flush=True)
     passed = subprocess.run(command, cwd=ROOT, env=environment).returncode == 0
