@@ -18,13 +18,13 @@ SLOW = "tests/slow/test_"
 PARTS = {  # name -> minutes on two cores, what is tested
     "format": (8, ["tests/core", "tests/scale", "tests/training", "tests/stages"]),
     "exam": (1, [f"{SLOW}exam.py"]),
-    "faults": (6, [f"{SLOW}faults.py"]),
+    "faults": (5, [f"{SLOW}faults.py"]),
     "series": (20, [f"{SLOW}series.py"]),
-    "hub": (1, [f"{SLOW}hub_doors.py", f"{SLOW}smollm2.py"]),
+    "hub": (2, [f"{SLOW}hub_doors.py", f"{SLOW}smollm2.py"]),
     "colab": (5, [f"{SLOW}colab.py"]),
-    "bundle": (6, [f"{SLOW}bundle.py"]),
-    "offline": (6, [f"{SLOW}offline.py"]),
-    "processes": (6, [f"{SLOW}full.py", f"{SLOW}busy.py", f"{SLOW}slurm.py"]),
+    "bundle": (7, [f"{SLOW}bundle.py"]),
+    "offline": (5, [f"{SLOW}offline.py"]),
+    "processes": (5, [f"{SLOW}full.py", f"{SLOW}busy.py", f"{SLOW}slurm.py"]),
 }
 
 
@@ -41,9 +41,9 @@ def other_format() -> str:
 def passes(name: str) -> bool:
     """Whether the tests of a part pass; what they print is shown."""
     command, environment = [sys.executable, "-m", "pytest", *PARTS[name][1]], dict(os.environ)
-    if name == "format":
+    if name == "format":  # but what sets its own: test_distributed compares in fp32 and in bf16
         environment["LLMLAB_DTYPE"] = other_format()
-        command += ["-n", "auto", "--dist", "loadfile"]
+        command += ["--ignore=tests/scale/test_distributed.py", "-n", "auto", "--dist", "loadfile"]
     start = time.monotonic()
     print(f"--- {name}", flush=True)
     passed = subprocess.run(command, cwd=ROOT, env=environment).returncode == 0
