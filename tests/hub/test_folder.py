@@ -364,16 +364,6 @@ def theirs(tmp_path_factory):
     return transformers.AutoTokenizer.from_pretrained(folder), folder
 
 
-@pytest.mark.parametrize(
-    "text", [*TEXTS, "".join(map(chr, range(0x250))), "\r\n \u3000\x85a\x1cb 'ſ'LL"]
-)
-def test_equal_ids_and_equal_text(theirs, text):
-    tokenizer, _ = theirs
-    ids = TOKENIZER.encode(text)
-    assert tokenizer(text)["input_ids"] == ids
-    assert tokenizer.decode(ids) == text
-
-
 def test_special_tokens_have_their_ids(theirs):
     tokenizer, _ = theirs
     assert len(tokenizer) == TOKENIZER.vocab_size
