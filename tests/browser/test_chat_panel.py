@@ -169,6 +169,12 @@ def test_what_cannot_be_asked_gets_a_sentence(page):
     assert why.inner_text() == ""
 
 
+def test_a_word_that_never_ends_is_broken(page):
+    ask(page, "long" * 100)
+    ended(page)
+    assert page.evaluate("document.querySelector('.ll-chat').scrollWidth") <= 1000
+
+
 def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     wait = page.locator(".ll-wait")
     assert wait.is_hidden()

@@ -26,7 +26,7 @@ WIDGETS = (
     "LossCurve", "MergeStepper", "MixtureSliders", "NextToken", "PreferenceClicker", "RolloutView",
     "TokenView",
 )  # fmt: skip
-PICTURES = {"AttentionView": 600, "CostCalculator": 640, "EmbeddingMap": 500, "LossCurve": 600}
+PICTURES = {"AttentionView": 400, "CostCalculator": 640, "EmbeddingMap": 500, "LossCurve": 600}
 ROOTS = "[data-lm-suppress-shortcuts]"
 
 
@@ -81,9 +81,10 @@ def test_the_saved_notebook_shows_each_picture_without_a_kernel(jupyter, picture
         reader.screenshot(path=pictures / f"{name}-saved.png")
 
 
-@pytest.mark.parametrize(
-    "kinds", [("script", "quotes", "right to left", "half a pair", "controls", "emoji"), ("long",)]
-)
+KINDS = [("script", "right to left", "controls"), ("quotes", "half a pair", "emoji"), ("long",)]
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=", ".join)
 def test_hostile_words_stay_words_inside_their_widget(kinds, jupyter):
     page = shown(jupyter, "hostile.ipynb", *kinds)
     for name, output in outputs(page):
@@ -92,5 +93,5 @@ def test_hostile_words_stay_words_inside_their_widget(kinds, jupyter):
         assert "hacked" in root.text_content() + root.inner_html(), name
         assert page.evaluate("window.hacked") is None, name
         assert root.locator("script, img[src=x], svg[onload]").count() == 0, name
-        wide, room = root.evaluate("node => [node.scrollWidth, node.clientWidth]")
-        assert wide <= room + 1, name
+        inside, around = root.bounding_box(), page.locator(".jp-Notebook").bounding_box()
+        assert inside["x"] + inside["width"] <= around["x"] + around["width"], name

@@ -67,12 +67,9 @@ def test_same_merges_as_tokenizers(name):
     assert ids == list(train_bpe(TEXTS[name], 256 + 35 + len(SPECIALS)).merges)
 
 
-def test_far_sooner_than_the_textbook():
-    """A small text and a safe bound for any machine; bench/RESULTS.md has the real figures."""
-    slow, merges = BENCH["seconds"](BENCH["every_pretoken"], HOUSE, 200, times=1)
-    fast, ours = BENCH["seconds"](BENCH["ours"], HOUSE, 200)
-    assert merges == ours
-    assert slow > 50 * fast, (slow, fast)
+def test_same_merges_as_the_textbook_of_a_longer_text():
+    """How much sooner they are found: bench/RESULTS.md."""
+    assert list(BPE_600.merges[:200]) == textbook_merges(HOUSE, 200)
 
 
 BPE_600 = train_bpe(HOUSE, 600)

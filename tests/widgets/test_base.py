@@ -42,10 +42,11 @@ class Plain(Widget):
 
 
 def test_the_live_view_and_the_picture_go_together():
-    data, _ = Plain()._repr_mimebundle_()
+    shown = Plain()
+    data, _ = shown._repr_mimebundle_()
     assert data["text/plain"] == "Plain" and data["text/html"].endswith("&lt;b&gt;</bdi>")
-    assert "application/vnd.jupyter.widget-view+json" in data
-    assert Plain._ipython_display_ is None
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == shown.model_id
+    assert Plain._ipython_display_ is None  # else ipywidgets 7 shows no picture
 
 
 def test_words_that_no_message_can_carry():
