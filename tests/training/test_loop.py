@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOUSE = artifacts.data_dir() / "house" / "recipes.json"
 STEPS = 30
 NEVER = 1e9  # seconds
-SAVING = ["save_checkpoint", "replacing", "scratch"]
+SAVING = [f.__name__ for f in (checkpoint.save_checkpoint, artifacts.replacing, artifacts.scratch)]
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -466,7 +466,7 @@ def test_a_measurement_that_fails_comes_after_saving(tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", [1, 20])
 def test_a_kill_while_measuring_comes_after_saving(line, runner, tmp_path):
     made = toy(tmp_path, 3)
-    kill = [signal.SIGKILL, ["bits_per_byte"], line]
+    kill = [signal.SIGKILL, [pretraining.bits_per_byte.__name__], line]
     assert runner(made, at=1, line=kill, steps=3, stage=True)[0] == -signal.SIGKILL
     assert made.latest("base")[2]["own"]
 
