@@ -1,6 +1,5 @@
 """Set-up, up to where pip would need a network."""
 
-import os
 import subprocess
 import sys
 
@@ -68,8 +67,3 @@ install.make_venv(Path({str(tmp_path / "none")!r}))
 def test_pip_that_fails_is_one_sentence():
     with pytest.raises(LabError, match="run the same command again"):
         install.run("It could not be done", sys.executable, "-c", "raise SystemExit(1)")
-
-
-def test_the_interpreter_of_an_environment_under_windows(monkeypatch, tmp_path):
-    expected = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    assert install.python(tmp_path) == tmp_path / expected

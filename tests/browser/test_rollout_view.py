@@ -83,7 +83,6 @@ def test_the_slider_by_keys_goes_back_in_time(jupyter, page):
     page.wait_for_function(f"() => document.querySelector('{ROOT} .ll-step')"
                            ".innerText.startsWith('step 40')")  # fmt: skip
     assert slider.input_value() == "2"
-    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no shortcut of Jupyter's ran
 
 
 def test_colours_by_advantage_and_by_kl(page):
@@ -121,23 +120,7 @@ def test_tokens_by_mouse_and_keys(page):
     assert listbox.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
 
 
-def test_hostile_text_stays_text(page):
-    assert page.evaluate("window.hacked") is None
-    assert page.locator(f"{ROOT} img, {ROOT} script").count() == 0
-    assert "".join(words(page, 3)).startswith("<script>window.hacked·=·1</script><img·src=x")
-    assert page.evaluate(f"document.querySelector('{ROOT}').scrollWidth") <= 1000
-
-
 def test_dark_and_light(jupyter, page, pictures):
     page.locator(f"{ROOT} .ll-token").nth(1).click()
     parts = (".ll-token", ".ll-earned", ".ll-request", ".ll-legend", ".ll-details", "h5")
     jupyter.check_looks(page, ".ll-rollouts", parts, pictures / "rollout-view")
-
-
-def test_the_saved_notebook_shows_answers_without_a_kernel(jupyter, page, pictures, build):
-    reader = jupyter.reopen_saved(page, "rollouts.ipynb", build)
-    output = reader.locator(".jp-OutputArea-output").last
-    words = output.inner_text()
-    assert "step 1" in words and "step 40" in words and "reward 1.5: asked 1, once 0.5" in words
-    assert reader.locator(ROOT).count() == 0 and output.locator("img, script").count() == 0
-    reader.screenshot(path=pictures / "rollout-view-saved.png")

@@ -206,16 +206,6 @@ def test_a_notebook_stamps_cells_and_checks(tmp_path):
     assert shown.startswith("Exercises solved: 1 of ") and "  89  1 of 1   ✓ two (must)" in shown
 
 
-STRICT_CELLS = ["import llmlab\nlab = llmlab.setup('class-toy')", "1 + 1"]
-
-
-def test_a_strict_kernel_notes_nothing(monkeypatch):
-    monkeypatch.setenv("LLMLAB_STRICT", "1")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in STRICT_CELLS])
-    NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
-    assert not progress_file().exists()
-
-
 def test_setup_in_a_script_notes_nothing():
     import llmlab
 

@@ -251,10 +251,6 @@ def test_all_or_nothing(sources, tmp_path):
 # --- The series -----------------------------------------------------------------------------
 
 
-def budget(source: Path) -> float:
-    return float(re.search(r"budget_s: (\d+)", source.read_text("utf-8"))[1])
-
-
 def test_no_link_of_the_edition_is_dead(tmp_path):
     """A notebook of the series leads to the next one, and some to an extra."""
     links = []
@@ -265,12 +261,6 @@ def test_no_link_of_the_edition_is_dead(tmp_path):
     assert len(links) > 10 and [link for link in links if not link.is_file()] == []
 
 
-def with_solutions() -> list[Path]:
-    """The series' sources that have exercises, the cheapest to run first."""
-    marked = [s for s in SOURCES.glob("*.py") if "### BEGIN SOLUTION" in s.read_text("utf-8")]
-    return sorted(marked, key=budget)
-
-
 @pytest.mark.parametrize("source", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_series_becomes_a_student_edition(source):
     student = make_student(source)
@@ -278,12 +268,3 @@ def test_the_series_becomes_a_student_edition(source):
     whole = jupytext.read(source, fmt="py:percent")
     for given, kept in zip(whole.cells, student.cells, strict=True):
         assert given.source == kept.source or "### BEGIN SOLUTION" in given.source
-
-
-def test_a_student_notebook_runs_from_top_to_bottom(monkeypatch):
-    source = with_solutions()[0]
-    student = make_student(source)
-    checks = sum("check(" in c.source for c in student.cells if c.cell_type == "code")
-    monkeypatch.chdir(SOURCES.parent)
-    printed = run(student, LLMLAB_PROFILE="class-toy")
-    assert printed.count("○") == checks > 0 and "✗" not in printed

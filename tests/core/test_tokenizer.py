@@ -1,7 +1,6 @@
 """The BPE against the textbook, the libraries `tokenizers` and `rustbpe`, and tiktoken."""
 
 import json
-import random
 import runpy
 from pathlib import Path
 
@@ -68,28 +67,9 @@ def test_same_merges_as_tokenizers(name):
     assert ids == list(train_bpe(TEXTS[name], 256 + 35 + len(SPECIALS)).merges)
 
 
-def test_both_libraries_learn_the_same_tokens_of_a_longer_text():
-    """A thousand merges; `tokenizers`, in its own alphabet, may part at the last, cut-off tie."""
-    ours = train_bpe(HOUSE, 256 + 1000, specials=())
-    assert BENCH["with_rustbpe"](HOUSE, 1000) == ours.token_bytes
-    spelling = dict(zip(printable_first(), range(256), strict=True))
-    theirs = {bytes(spelling[c] for c in token) for token in BENCH["with_tokenizers"](HOUSE, 1000)}
-    assert len(theirs ^ set(ours.token_bytes)) <= 0.02 * len(theirs)
-
-
-def printable_first() -> list[str]:
-    """The character that stands for each byte in GPT-2's alphabet, in the order of bytes."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = iter(range(256, 512))
-    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
-
-
-def test_far_sooner_than_the_textbook():
-    """A small text and a safe bound for any machine; bench/RESULTS.md has the real figures."""
-    slow, merges = BENCH["seconds"](BENCH["every_pretoken"], HOUSE, 200, times=1)
-    fast, ours = BENCH["seconds"](BENCH["ours"], HOUSE, 200)
-    assert merges == ours
-    assert slow > 50 * fast, (slow, fast)
+def test_same_merges_as_the_textbook_of_a_longer_text():
+    """How much sooner they are found: bench/RESULTS.md."""
+    assert list(BPE_600.merges[:200]) == textbook_merges(HOUSE, 200)
 
 
 BPE_600 = train_bpe(HOUSE, 600)
@@ -106,16 +86,6 @@ def test_round_trip_and_tiktoken_agree(text):
     ids = BPE_600.encode(text)
     assert ids == FAST.encode_ordinary(text)
     assert BPE_600.decode(ids) == text
-
-
-def test_ten_thousand_random_strings_come_back():
-    rng = random.Random(0)
-    code_points = [*range(0xD800), *range(0xE000, 0x110000)]
-    for number in range(10_000):
-        kind = code_points[:0x250] if number % 2 else code_points  # every second one is mild
-        text = "".join(map(chr, rng.choices(kind, k=rng.randint(0, 20))))
-        assert BPE_600.decode(BPE_600.encode(text)) == text
-        assert FAST.decode(FAST.encode_ordinary(text)) == text
 
 
 @given(st.text(CHARACTERS | st.characters(categories=["Cs"])))

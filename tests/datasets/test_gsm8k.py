@@ -15,7 +15,6 @@ from llmlab.stages import rl
 RIGHT, WRONG = True, False
 ANSWERS = [
     ("#### 72", "72", RIGHT),
-    ("So it is 72.", "72", RIGHT),
     ("48 + 24 = 72 clips.", "72", RIGHT),
     ("It is 72, not 73", "72", WRONG),  # the last one counts
     ("73\n#### 72", "72", RIGHT),
@@ -23,13 +22,10 @@ ANSWERS = [
     ("#### 71\n#### 72", "72", RIGHT),
     ("The answer is 72\n####", "72", WRONG),  # it was to follow, and did not
     ("####72", "72", RIGHT),
-    ("#### $72", "72", RIGHT),
     ("#### 72 leeks", "72", RIGHT),
     ("#### 72.0", "72", RIGHT),
-    ("#### 72.00", "72", RIGHT),
     ("#### 72.5", "72", WRONG),
     ("#### 1,080", "1080", RIGHT),
-    ("#### 1080", "1080", RIGHT),
     ("#### $1,234,567.50", "1234567.5", RIGHT),
     ("#### 1,23", "123", WRONG),  # no group of three
     ("1, 2 and 3", "3", RIGHT),
@@ -37,7 +33,6 @@ ANSWERS = [
     ("#### -5", "-5", RIGHT),
     ("#### \u22125", "-5", RIGHT),  # a minus sign that is no hyphen
     ("#### - 5", "-5", RIGHT),
-    ("#### 5", "-5", WRONG),
     ("#### -5", "5", WRONG),
     ("8-3=5", "5", RIGHT),
     ("It takes 8-3", "3", RIGHT),  # a difference, not a negative number
@@ -46,9 +41,7 @@ ANSWERS = [
     ("we owe -3", "-3", RIGHT),
     ("$-3", "-3", RIGHT),
     ("-$3.50", "-3.5", RIGHT),
-    ("#### 0.5", "0.5", RIGHT),
     ("#### .5", "0.5", RIGHT),
-    ("#### 0", "0", RIGHT),
     ("#### -0", "0", RIGHT),
     ("#### 50%", "50", RIGHT),
     ("#### 1/2", "0.5", WRONG),  # fractions are not read
@@ -58,7 +51,6 @@ ANSWERS = [
     ("\\boxed{72}", "72", RIGHT),
     ("x2 = 72", "72", RIGHT),
     ("seventy-two", "72", WRONG),
-    ("", "72", WRONG),
     ("no number", "72", WRONG),
     ("#### \u0667\u0662", "72", WRONG),  # other digits
     ("#### " + "9" * 300, "9" * 300, RIGHT),

@@ -6,9 +6,11 @@ which must go into a message, and every piece of HTML and SVG.
 
 import base64
 import json
+import re
 import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
 import ipywidgets
 import pytest
@@ -19,6 +21,7 @@ from llmlab.chat import Chat, Sample
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.stages import costs, report
+from llmlab.widgets import base
 from llmlab.widgets.attention_view import AttentionView
 from llmlab.widgets.chat_panel import ChatPanel
 from llmlab.widgets.cleaning_view import CleaningView, Document, Filter, with_twin
@@ -189,6 +192,13 @@ def family(widget) -> list[ipywidgets.Widget]:
     """A widget and all that it holds."""
     children = getattr(widget, "children", ())
     return [widget, *(one for child in children for one in family(child))]
+
+
+def test_every_widget_is_in_the_table():
+    ours = re.compile(r"^class (\w+)\((?:Widget|Box)\)", re.MULTILINE)
+    modules = Path(base.__file__).parent.glob("*.py")
+    classes = {name for path in modules for name in ours.findall(path.read_text("utf-8"))}
+    assert classes | {"CostCalculator"} == set(WIDGETS)
 
 
 @pytest.mark.parametrize("kind", WORDS)

@@ -6,7 +6,6 @@ Pretraining's own loop: tests/training/test_loop.py.  `ChatPanel`: its own tests
 import ast
 import json
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from llmlab.studies import run_study, study
 from llmlab.training import loop
 from tests.corpus.test_sources import TABLE, make_source, own_cache  # noqa: F401  (a fixture)
 from tests.faults import lives
-from tests.faults.said import clear, unharmed
+from tests.faults.said import clear
 from tests.training import test_loop as reliability
 from tests.training.test_loop import kept, step_on_disk, toy
 
@@ -229,37 +228,3 @@ def test_a_chat_that_is_stopped_ends_with_130(monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda prompt: signal.raise_signal(signal.SIGINT))
     assert cli.main(["chat"]) == 130
     assert clear(capsys.readouterr().err) == "Stopped."
-
-
-FETCH = """if True:
-    import sys
-    from pathlib import Path
-    from llmlab import cli
-    from llmlab.corpus import sources
-    sources.data_dir = lambda: Path(sys.argv[1])
-    code = cli.main(["data", "fetch"])
-    sys.exit(code)"""
-
-
-def test_fetching_that_is_stopped_leaves_nothing_half_and_goes_on(tmp_path, start, own_cache):  # noqa: F811
-    """Ctrl-C while the second source is unpacked: the first one is kept, and then all are whole."""
-    source = make_source({f"texts/{i}.txt": b"soup" * 99 for i in range(1000)})
-    table = TABLE + f'sha256 = "{source.sha256}"'
-    artifacts.write_atomic(
-        tmp_path / "data" / "sources.toml",
-        f"[first]{table.replace('texts/*.txt', 'texts/1.txt')}\n[second]{table}\n",
-    )
-    folder = source.folder.parent
-    process = start(FETCH, tmp_path / "data")
-    while len(list(folder.glob(".tmp-*/new/texts/*"))) < 20:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.005)
-    with unharmed(folder / "first-1.0"):
-        process.send_signal(signal.SIGINT)
-        assert clear(process.communicate()[1].splitlines()[-1]) == "Stopped."
-    assert process.returncode == 130
-    assert [path.name for path in folder.iterdir()] == ["first-1.0"]
-    again = start(FETCH, tmp_path / "data")
-    again.communicate()
-    assert again.returncode == 0
-    assert len(list((folder / "second-1.0" / "texts").iterdir())) == 1000

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from llmlab.profiles import LOOPS
 from tests.faults import lives
 from tests.training.test_loop import Runner, fates, forks, kept, step_on_disk, toy
 
@@ -22,6 +23,10 @@ def runner():
 
 
 KILLS = {"sft": 2, "reward": 2, "dpo": 2, "grpo": 4, "ppo": 4, "last": 3}
+
+
+def test_every_loop_is_in_the_table():
+    assert set(LOOPS) == {"pretraining", *lives.LOOPS}
 
 
 @forks

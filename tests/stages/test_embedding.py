@@ -198,7 +198,6 @@ def test_the_stage_measures_the_shipped_base():
     assert figures["foods"] == len(kitchen.FOODS)
     assert figures["same_family_rate"] > 0.7 > 0.2 > figures["chance"] > 0
     assert figures["same_kind_rate"] > 0.6 > 0.2 > figures["chance_kind"] > 0
-    assert 0 < figures["seconds"] < 30
 
 
 def test_without_gguf_a_sentence_says_what_to_install(monkeypatch):

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOUSE = artifacts.data_dir() / "house" / "recipes.json"
 STEPS = 30
 NEVER = 1e9  # seconds
-SAVING = ["save_checkpoint", "replacing", "scratch"]
+SAVING = [f.__name__ for f in (checkpoint.save_checkpoint, artifacts.replacing, artifacts.scratch)]
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -423,25 +423,6 @@ def test_losses_of_healthy_runs_go_on(losses, tmp_path):
 # --- A full disk ----------------------------------------------------------------------------
 
 
-def test_a_disk_that_fills_up_costs_only_what_was_not_saved(small_disk, tmp_path, left_overs):
-    made, whole = toy(small_disk), toy(tmp_path / "whole")
-    filler = small_disk / "filler"
-
-    def fill(record):
-        if record["step"] == 10:
-            with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(4096))
-
-    with pytest.raises(LabError, match="base.*No space left.*still whole. Free some space"):
-        pretrain(made, fill, save_every=0, snapshots=False)
-    assert step_on_disk(made) == 9 and not left_overs(small_disk)
-    filler.unlink()
-    pretrain(made, snapshots=False)
-    pretrain(whole, snapshots=False)
-    assert kept(made) == kept(whole)
-
-
 @forks
 def test_a_file_that_may_not_grow_costs_only_what_was_not_saved(
     runner, unbroken, tmp_path, left_overs
@@ -485,7 +466,7 @@ def test_a_measurement_that_fails_comes_after_saving(tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", [1, 20])
 def test_a_kill_while_measuring_comes_after_saving(line, runner, tmp_path):
     made = toy(tmp_path, 3)
-    kill = [signal.SIGKILL, ["bits_per_byte"], line]
+    kill = [signal.SIGKILL, [pretraining.bits_per_byte.__name__], line]
     assert runner(made, at=1, line=kill, steps=3, stage=True)[0] == -signal.SIGKILL
     assert made.latest("base")[2]["own"]
 

@@ -13,13 +13,6 @@ from llmlab.widgets.base import Widget, bar, escape, isolated, plain, table
 SCRIPTS = sorted(Path(base.__file__).parent.glob("*.js"))
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
-def test_a_script_loads_nothing_and_sets_words_as_text(path):
-    words = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
-    for door in ("innerHTML", "outerHTML", "insertAdjacentHTML", "import ", "import(", "http"):
-        assert door not in words, door
-
-
 @pytest.mark.parametrize("path", [path for path in SCRIPTS if path.stem not in ("base", "box")])
 def test_script_and_style_begin_with_what_all_share(path):
     module = importlib.import_module(f"llmlab.widgets.{path.stem}")
@@ -49,10 +42,11 @@ class Plain(Widget):
 
 
 def test_the_live_view_and_the_picture_go_together():
-    data, _ = Plain()._repr_mimebundle_()
+    shown = Plain()
+    data, _ = shown._repr_mimebundle_()
     assert data["text/plain"] == "Plain" and data["text/html"].endswith("&lt;b&gt;</bdi>")
-    assert "application/vnd.jupyter.widget-view+json" in data
-    assert Plain._ipython_display_ is None
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == shown.model_id
+    assert Plain._ipython_display_ is None  # else ipywidgets 7 shows no picture
 
 
 def test_words_that_no_message_can_carry():

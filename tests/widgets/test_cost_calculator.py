@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from llmlab.stages import costs
-from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, power, size, table
+from llmlab.widgets.cost_calculator import OWN, CostCalculator, at, power, size
 
 LAPTOP = costs.GPU("this machine", 4e11, 16e9, 0.0)
 OURS = costs.Model("our base", 1.5e6, "", tokens=3e7)
@@ -133,10 +133,6 @@ def test_the_ruler_puts_larger_trainings_further_right(calculator):
     assert at(1) == "20.0" and at(1e30) == "620.0"  # what is off the ruler stands at its end
     picture = re.search(r"base64,([^\"]+)", calculator.result.value)[1]
     assert base64.b64decode(picture).decode() == calculator.ruler_svg()
-
-
-def test_a_table_escapes_both_columns():
-    assert "&lt;b&gt;" in table({"<b>": "<i>"}) and "&lt;i&gt;" in table({"<b>": "<i>"})
 
 
 def test_numbers_in_words():
