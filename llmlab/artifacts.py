@@ -115,6 +115,34 @@ def check_place(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
+def locked(path: Path, held: str, patience: float = 0.0) -> Iterator[None]:
+    """While it lasts, no other process is in here for the same path.  LabError `held` where one
+    still is after `patience` seconds.
+
+    The system's own lock on a file beside it, which ends with the process that holds it.  Where
+    there can be none (no such file system, no folder to write in), it goes on without: what cannot
+    be written is told by the writing.
+    """
+    from filelock import FileLock, Timeout  # set-up has the standard library alone
+
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), timeout=patience)
+    try:
+        lock.acquire(poll_interval=0.02)
+    except Timeout:
+        if os.access(path.parent, os.W_OK):  # else that is why there is no lock
+            raise LabError(held) from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        if not patience:  # nobody waits for this very file
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
+        lock.release()
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it takes the place of `path` at the end.
 

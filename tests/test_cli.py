@@ -12,6 +12,8 @@ import pytest
 from llmlab import __version__, cli
 from llmlab.artifacts import data_dir
 from llmlab.checkpoint import load_checkpoint, read_meta, save_checkpoint
+from llmlab.training import loop
+from tests.faults.said import clear, unharmed
 
 
 def llmlab(*arguments: str) -> subprocess.CompletedProcess:
@@ -100,6 +102,15 @@ def test_a_full_disk_is_said_in_a_sentence(checkpoint, small_disk, capsys):
     shown = capsys.readouterr().err.splitlines()[-1]
     assert "could not be written" in shown and "run it again" in shown
     assert [f for f in small_disk.rglob("*") if f.is_file()] == []
+
+
+def test_a_place_where_another_process_trains_is_refused_at_once(checkpoint, capsys):
+    text = str(checkpoint.with_name("text.txt"))
+    arguments = ["pretrain", "--toy", "--steps", "2", "--tokenizer", "char", "--text", text]
+    with loop.alone(checkpoint), unharmed(checkpoint.parent):
+        assert cli.main([*arguments, "--out", str(checkpoint.parent)]) == 2
+    assert "model.safetensors just now; nothing was changed" in clear(capsys.readouterr().err)
+    assert cli.main([*arguments, "--out", str(checkpoint.parent)]) == 0
 
 
 BAD = {

@@ -288,7 +288,8 @@ def pretrain_text(
     vocab_size: see `text_tokenizer`.  Run again on the same `out` it resumes, and ends as if it
     had never stopped.  LabError where the text is too short, or another process writes to `out`.
     """
-    cut = int(0.95 * len(text))
+    cut, path = int(0.95 * len(text)), out / "model.safetensors"
+    loop.check_free(path)
     tokenizer = text_tokenizer(kind, text[:cut], vocab_size)
     ids, profile = long_runs.encode(tokenizer.to_tiktoken(), text[:cut]), lab.profile
     if len(ids) <= profile.seq_len + 1:
@@ -298,7 +299,7 @@ def pretrain_text(
         )
     rows = Rows(ids, lab.seed)
     model = lab.build(replace(profile.model, vocab_size=tokenizer.vocab_size))
-    job = new_job(lab, model, tokenizer, out / "model.safetensors", artifacts.text_hash(text))
+    job = new_job(lab, model, tokenizer, path, artifacts.text_hash(text))
     train(lab, job, rows, on_step)
     val = bits_per_byte(model, tokenizer, [text[cut:]], window=profile.seq_len)
     return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}

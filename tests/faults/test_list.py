@@ -50,7 +50,7 @@ FAULTS = {
     "full disk beside a run": "faults/test_places.py::a_full_disk_keeps_what_was_there",
     "full disk in an export or a fetch": "corpus/test_sources.py::a_full_disk_leaves_nothing_half",
     "two notebooks, two runs": "faults/test_places.py::of_two_runs_in_one_place",
-    "two notebooks, one run": "faults/test_places.py::of_two_who_make_the_same_run",
+    "two machines, two runs": "faults/test_places.py::where_there_are_no_locks",
     "two notebooks, clicks": "faults/test_places.py::clicks_and_labels_of_two_notebooks",
     "two processes at once": "slow/test_faults.py::two_processes_that_write_one_run",
     "two and more fetch at once": "corpus/test_sources.py::many_fetch_at_once",
