@@ -240,9 +240,10 @@ def sample(lab: Lab, folder: Path | None) -> list[str]:
             for row in hub_datasets.stream(source, folder):
                 if length > SAMPLE:
                     break
-                if not is_validation(row["text"], HELD_OUT):
-                    texts.append(row["text"])
-                    length += len(row["text"])
+                text = row["text"]
+                if isinstance(text, str) and not is_validation(text, HELD_OUT):
+                    texts.append(text)
+                    length += len(text)
         except LabError:
             continue
     return texts
