@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -159,7 +160,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Writes a whole file or nothing; text as UTF-8.  Makes the folders above it."""
     with replacing(Path(path)) as temp:
-        temp.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        temp.write_bytes(_utf8(data) if isinstance(data, str) else data)
+
+
+def _utf8(text: str) -> bytes:
+    """A text in UTF-8.  Bytes of a path that the system's locale could not read are what they
+    were; half a surrogate pair, and bytes that are no UTF-8, become U+FFFD."""
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode("utf-8")
 
 
 def write_json(path: str | Path, obj: object) -> None:

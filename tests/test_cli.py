@@ -113,6 +113,22 @@ def test_a_place_where_another_process_trains_is_refused_at_once(checkpoint, cap
     assert cli.main([*arguments, "--out", str(checkpoint.parent)]) == 0
 
 
+def test_a_path_in_another_script_works_where_the_locale_is_plain_ascii(checkpoint, tmp_path):
+    """As on a bare server or in a container: what is written names the path as it is."""
+    folder = tmp_path / "模型"
+    folder.mkdir()
+    text, out = folder / "文.txt", folder / "出"
+    text.write_bytes(checkpoint.with_name("text.txt").read_bytes())
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    pretrain = ["pretrain", "--steps", "2", "--tokenizer", "char", "--text", text, "--out", out]
+    evaluate = ["evaluate", out / "model.safetensors", "--tasks", "bpb"]
+    for command in (pretrain, evaluate):
+        command = [sys.executable, "-m", "llmlab", *command, "--toy", "--json", folder / "j.json"]
+        done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    assert str(out / "model.safetensors") in (folder / "j.json").read_text("utf-8")
+
+
 BAD = {
     "a source that is none": (["data", "fetch", "soup"], "No source is called 'soup'"),
     "no seeds": (["run", "data", "--seeds", "0"], "1 or more"),
