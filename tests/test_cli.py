@@ -121,12 +121,14 @@ def test_a_path_in_another_script_works_where_the_locale_is_plain_ascii(checkpoi
     text.write_bytes(checkpoint.with_name("text.txt").read_bytes())
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     pretrain = ["pretrain", "--steps", "2", "--tokenizer", "char", "--text", text, "--out", out]
-    evaluate = ["evaluate", out / "model.safetensors", "--tasks", "bpb"]
+    named = folder / "模型.safetensors"
+    named.write_bytes(checkpoint.read_bytes())
+    evaluate = ["evaluate", named, "--tasks", "bpb"]
     for command in (pretrain, evaluate):
         command = [sys.executable, "-m", "llmlab", *command, "--toy", "--json", folder / "j.json"]
         done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True)
         assert done.returncode == 0, done.stderr
-    assert str(out / "model.safetensors") in (folder / "j.json").read_text("utf-8")
+    assert json.loads((folder / "j.json").read_bytes())["模型_val_bpb"] > 0
 
 
 BAD = {
