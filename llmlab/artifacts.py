@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -112,6 +113,34 @@ def check_place(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
+def locked(path: Path, held: str, patience: float = 0.0) -> Iterator[None]:
+    """While it lasts, no other process is in here for the same path.  LabError `held` where one
+    still is after `patience` seconds.
+
+    The system's own lock on a file beside it, which ends with the process that holds it.  Where
+    there can be none (no such file system, no folder to write in), it goes on without: what cannot
+    be written is told by the writing.
+    """
+    from filelock import FileLock, Timeout  # set-up has the standard library alone
+
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), timeout=patience)
+    try:
+        lock.acquire(poll_interval=0.02)
+    except Timeout:
+        if os.access(path.parent, os.W_OK):  # else that is why there is no lock
+            raise LabError(held) from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        if not patience:  # nobody waits for this very file
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
+        lock.release()
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it takes the place of `path` at the end.
 
@@ -128,7 +157,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Writes a whole file or nothing; text as UTF-8.  Makes the folders above it."""
     with replacing(Path(path)) as temp:
-        temp.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        temp.write_bytes(_utf8(data) if isinstance(data, str) else data)
+
+
+def _utf8(text: str) -> bytes:
+    """A text in UTF-8.  Bytes of a path that the system's locale could not read are what they
+    were; half a surrogate pair, and bytes that are no UTF-8, become U+FFFD."""
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode("utf-8")
 
 
 def write_json(path: str | Path, obj: object) -> None:

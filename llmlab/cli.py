@@ -4,6 +4,7 @@ Only the standard library is imported here; a command imports what it needs when
 """
 
 import argparse
+import contextlib
 import importlib
 import itertools
 import os
@@ -268,7 +269,7 @@ def pretrain(args: argparse.Namespace) -> int:
     )
     print(_table("pretraining", figures))
     model, tokenizer, meta = made.load(Path(args.out) / "model.safetensors")
-    print(pretraining.sample_text(model, tokenizer, prompt=text[:20]))
+    print(shown(pretraining.sample_text(model, tokenizer, prompt=text[:20])))
     _write_json(args, figures)
     return 0 if meta["step"] == meta["steps"] else INTERRUPTED
 
@@ -279,13 +280,15 @@ def sample(args: argparse.Namespace) -> int:
 
     model, tokenizer, _ = _model(args, "base")
     _check_sampling(args)
-    print(sample_text(model, tokenizer, args.prompt, args.tokens, args.temperature, args.seed))
+    how = args.tokens, args.temperature, args.seed
+    print(shown(sample_text(model, tokenizer, args.prompt, *how)))
     return 0
 
 
 def chat(args: argparse.Namespace) -> int:
     """Talk to an assistant, a line at a time, until an empty line."""
     from llmlab.chat import Chat, ask
+    from llmlab.corpus import long_runs
 
     model, tokenizer, _ = _model(args, "grpo")
     _check_sampling(args)
@@ -293,15 +296,16 @@ def chat(args: argparse.Namespace) -> int:
     print('Ask me, for example "I have chicken and lemon."; an empty line ends.')
     for turn in itertools.count(1):
         try:
-            line = input("> ").strip()
+            line = long_runs.shortened(input("> ").strip())
         except EOFError:
             return 0
         if not line:
             return 0
         try:
-            print(talk.read(ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]))
+            answer = ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]
+            print(shown(talk.read(answer)))
         except LabError as error:  # too long a request: the talk goes on
-            print(error)
+            print(shown(str(error)))
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -429,6 +433,13 @@ def _table(name: str, figures: dict) -> str:
     return "\n".join(rows)
 
 
+def shown(text: str) -> str:
+    """Text for a terminal, which it cannot steer: control characters and those that turn the
+    direction of writing as the widgets show them, such as ⟨U+001B⟩; lines and tabs stay."""
+    steers = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+    return re.sub(steers, lambda m: f"⟨U+{ord(m[0]):04X}⟩", text.replace("\r\n", "\n"))
+
+
 def peak_mb() -> float | None:
     """The most memory that this process has held, in MB; None where it cannot be told."""
     try:
@@ -499,7 +510,7 @@ def parser() -> argparse.ArgumentParser:
     command = add(pretrain, "train on a text of your own")
     command.add_argument("--text", required=True, metavar="FILE")
     command.add_argument("--tokenizer", choices=["char", "bpe", "gpt2"], default="bpe")
-    command.add_argument("--vocab-size", type=int, default=1024)
+    command.add_argument("--vocab-size", type=int, help="else 1024, or what it supports")
     command.add_argument("--seconds", type=float, default=None)
     command.add_argument("--out", required=True, metavar="DIR")
 
@@ -540,11 +551,54 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
+class Output:
+    """A stream to whoever listens: what cannot be written, since a reader such as `head` has gone
+    or a disk is full, is lost, and the work goes on.
+
+    lost: why, by the first error; None where all was written.
+    """
+
+    def __init__(self, stream):
+        self.stream, self.lost = stream, None
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, call, *arguments) -> None:
+        try:
+            call(*arguments)
+        except OSError as error:
+            self.lost = error
+            with open(os.devnull, "wb") as nowhere:  # takes what is left, also when Python ends
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+
+
 def main(argv: list[str]) -> int:
     """Run one command; 2 and a sentence for what a user can put right, 130 for Ctrl-C."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what cannot be read or shown becomes a "?"
             stream.reconfigure(errors="replace")
+    output = Output(sys.stdout)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(Output(sys.stderr)):
+        try:
+            code = _main(argv)
+        finally:
+            output.flush()
+        if output.lost and not isinstance(output.lost, BrokenPipeError):
+            print(f"Not all could be printed ({output.lost.strerror}).", file=sys.stderr)
+            code = code or 2
+    return code
+
+
+def _main(argv: list[str]) -> int:
+    """`main`, with an output that bears everything."""
     top = parser()
     args, args.options = top.parse_known_args(argv)
     if args.options and not getattr(args, "takes_options", False):
@@ -554,7 +608,7 @@ def main(argv: list[str]) -> int:
     try:
         return args.run(args)
     except LabError as error:
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

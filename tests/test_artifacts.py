@@ -227,3 +227,17 @@ def test_a_header_of_a_pickles_first_byte_is_no_pickle(tmp_path):
         seen.add(path.read_bytes()[0])
         assert len(read_meta(path)["pad"]) == pad
     assert 0x80 in seen
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("模型".encode().decode("ascii", "surrogateescape"), "模型"),
+        ("half \ud83d", "half \ufffd"),
+        ("no UTF-8 \udcff", "no UTF-8 \ufffd"),
+        ("egg 🍜", "egg 🍜"),
+    ],
+)
+def test_any_text_can_be_written(text, written, tmp_path):
+    artifacts.write_json(tmp_path / "file.json", {"path": text})
+    assert artifacts.read_json(tmp_path / "file.json") == {"path": written}

@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from llmlab import artifacts
 from llmlab.artifacts import LabError
 
@@ -106,7 +104,8 @@ def changing(path: Path) -> Iterator[Progress]:
 
     LabError, and the file as it was, where it is damaged or cannot be written.
     """
-    with _alone(path):
+    held = f"{path} is held by another program. Restart the other notebooks' kernels."
+    with artifacts.locked(path, held, PATIENCE):
         kept = read(path)
         yield kept
         content = {
@@ -117,29 +116,6 @@ def changing(path: Path) -> Iterator[Progress]:
             "last": round(kept.last, 1),
         }
         artifacts.write_json(path, content)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """While it lasts, no other process is in here for the same path.
-
-    The system's own lock on a file beside it, which ends with the process that holds it.  Where
-    there can be none (no such file system, no folder to write in), it goes on without: what cannot
-    be written is told by the writing.
-    """
-    lock = FileLock(path.with_name(".progress.lock"), timeout=PATIENCE)
-    try:
-        lock.acquire(poll_interval=0.02)
-    except Timeout:
-        raise LabError(
-            f"{path} is held by another program. Restart the other notebooks' kernels."
-        ) from None
-    except (OSError, NotImplementedError):
-        pass
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # --- What is noted --------------------------------------------------------------------------

@@ -42,10 +42,14 @@ class Recipe:
 
 
 def clean(text: str) -> str:
-    """One line of source text without the holes that formulas and links left in it."""
-    text = regex.sub(r"<ref.*?(</ref>|/>|$)", "", text).replace("\xa0", " ")
-    text = regex.sub(r"\(\s*[/,;]*\s*\)", "", text)
-    return regex.sub(r"\s+", " ", regex.sub(r"\s+([,.;:)])", r"\1", text)).strip()
+    """One line of source text without the holes that formulas and links left in it.
+
+    It takes time in proportion to the text: white space is made single before patterns with white
+    space in them are tried, and a line with a <ref that nothing closes is read once.
+    """
+    text = regex.sub(r"<ref.*?(?:</ref>|/>|$)|(<ref.*)", r"\1", text)
+    text = regex.sub(r"\( ?[/,;]* ?\)", "", regex.sub(r"\s+", " ", text))
+    return regex.sub(r" ([,.;:)])", r"\1", regex.sub(r" +", " ", text)).strip()
 
 
 def read_recipes(path: Path, mend: Callable[[str], str] = clean) -> list[Recipe]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import regex
 
+from llmlab.artifacts import LabError
+
 
 def shingles(text: str) -> np.ndarray:
     """Hashes of all runs of three words, lower case: (runs,) of uint64."""
@@ -65,12 +67,16 @@ def near_copies(texts: Sequence[str], threshold: float = 0.5, n: int = 3) -> dic
     """Place of each text that nearly repeats an earlier one -> place of the nearest such one.
 
     MinHash and locality-sensitive hashing by `datasketch` propose pairs, the Jaccard similarity
-    of their runs of n words decides (>= threshold).  Broder 1997; Lee et al. 2022.
+    of their runs of n words decides (>= threshold).  LabError for a threshold that no similarity
+    can be.  Broder 1997; Lee et al. 2022.
     """
     from datasketch import MinHash, MinHashLSH
 
+    if not 0 <= threshold <= 1:
+        raise LabError(f"A similarity is 0 to 1, so {threshold} is no threshold for copies.")
     shingles = [runs(text, n) for text in texts]
-    index = MinHashLSH(threshold=threshold, num_perm=64)
+    proposes = min(threshold, 0.95)  # 64 hashes cannot tell more; a lower one proposes more pairs
+    index = MinHashLSH(threshold=proposes, num_perm=64)
     out = {}
     for i, mine in enumerate(shingles):
         marks = MinHash(num_perm=64, seed=1, hashfunc=hash_run)

@@ -67,6 +67,12 @@ class _Reader(HTMLParser):
             self.blocks[-1].text += words
             self.blocks[-1].linked += len(words) if "a" in self.open else 0
 
+    def close(self):
+        """The end of the page: a comment or tag that is never closed is dropped, as by browsers."""
+        if regex.match(r"<[a-zA-Z/!?]", self.rawdata):
+            self.rawdata = ""
+        super().close()
+
 
 def html_blocks(page: str, skipped: set[str] = SKIPPED) -> list[Block]:
     """The blocks of a page that hold any text, in order."""
@@ -97,7 +103,7 @@ def word_overlap(kept: str, wanted: str) -> tuple[float, float]:
 
 # What is replaced, in this order: a picture's caption may hold links.
 LINES = (
-    (r"(?s)<!--.*?-->", ""),
+    (r"(?s)<!--.*?(?:-->|\Z)", ""),
     (r"(?s)<ref[^>/]*/>|<ref.*?</ref>", ""),
     (r"(?s)\{\|.*?\|\}\n?", ""),
     (r"\[\[(?!File:|Image:|Category:)(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1"),

@@ -20,12 +20,24 @@ TRIES = 50  # conversations that may be of no use before the kitchen's example i
 MESSAGES = {"smoltalk": lambda row: row["messages"], "gsm8k": gsm8k.messages}
 
 
+ROLES = {  # what others call those who speak
+    "human": "user", "gpt": "assistant", "bot": "assistant", "chatbot": "assistant",
+    "model": "assistant", "developer": "system",
+}  # fmt: skip
+LOOKED_AT = 200  # conversations, before any is learned
+
+
+def _role(name: str) -> str:
+    """Who speaks: user, assistant, system, or another, such as a tool."""
+    return ROLES.get(name.lower(), name.lower())
+
+
 def turns(messages: list[dict]) -> list[tuple[str, str]]:
     """(request, answer) of each turn, up to where user and assistant no longer take turns.
 
     Our chat format has no place for a system's words, so they stand before the first request.
     """
-    said = [(message["role"], message["content"].strip()) for message in messages]
+    said = [(_role(message["role"]), message["content"].strip()) for message in messages]
     before = ""
     if said and said[0][0] == "system":
         before = said.pop(0)[1] + "\n\n"
@@ -86,6 +98,22 @@ class Talks:
                 "learned: look at its files, or leave it out of the profile's data sets."
             ) from None
 
+    def check(self) -> None:
+        """Say which share of a data set's conversations is of no use, by a look at some of them.
+        LabError where none is of use."""
+        for name, (_, rows) in self.rows.items():
+            some = random.Random(name).sample(range(len(rows)), min(LOOKED_AT, len(rows)))
+            unread = sum(self._read(name, rows, number) is None for number in some)
+            if unread == len(some):
+                raise LabError(
+                    f"None of {len(some)} conversations of {name} begins with a user and an "
+                    f"assistant and has room for both in {self.room} ids. Nothing of it was "
+                    "learned: look at its files, or leave it out of the profile's data sets."
+                )
+            if unread:
+                share = unread / len(some)
+                print(f"{name}: {share:.0%} of the conversations are of no use and left out.")
+
     def about(self) -> dict:
         """What a checkpoint says of them: two runs with equal values can go on from each other."""
         return {name: [share, len(rows)] for name, (share, rows) in self.rows.items()}
@@ -93,10 +121,14 @@ class Talks:
 
 def of(shares: dict[str, float], folder: Path | None, chat: Chat, room: int) -> Talks | None:
     """The conversations of a profile's data sets; of those that cannot be had the reason is
-    printed.  None where there are none."""
+    printed.  None where there are none.  LabError where one has none that is of use."""
     found = {
         source.name: (share, rows)
         for source, share in hub_datasets.of_stage("sft", shares).items()
         if (rows := hub_datasets.or_none(source, folder)) is not None
     }
-    return Talks(found, chat, room) if found else None
+    if not found:
+        return None
+    made = Talks(found, chat, room)
+    made.check()
+    return made

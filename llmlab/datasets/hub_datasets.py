@@ -5,6 +5,8 @@ it.  One that cannot be had is said in a sentence, and the class's own data serv
 https://huggingface.co/docs/datasets
 """
 
+import contextlib
+import gzip
 import os
 import re
 from fnmatch import fnmatchcase
@@ -104,10 +106,16 @@ def _whole(source: Source) -> bool:
 def reading(source: Source, folder: Path | None = None, test: bool = False) -> tuple[str, dict]:
     """What `datasets.load_dataset` is to be called with: local files, else the hub.
 
-    Of parquet only the columns that are wanted are read.  LabError where the files are of several
-    formats.
+    Of parquet only the columns that are wanted are read; files without rows are left out.  LabError
+    where the files are of several formats, or none holds a row.
     """
-    found, columns = files(source, folder, test), {"columns": list(source.columns)}
+    there, columns = files(source, folder, test), {"columns": list(source.columns)}
+    found = [path for path in there if _holds_rows(path)]
+    if there and not found:
+        raise LabError(
+            f"{source.name} holds no rows: its files in {there[0].parent} are empty. They were "
+            "left as they are: copy them again from where they are whole."
+        )
     if not found:
         where = {"name": source.config, "split": source.test if test else source.split}
         parquet = all(member.endswith(".parquet") for member in source.members)
@@ -120,6 +128,19 @@ def reading(source: Source, folder: Path | None = None, test: bool = False) -> t
         )
     how = columns if kinds == {"parquet"} else {}
     return kinds.pop(), {"data_files": [str(path) for path in found], "split": "train", **how}
+
+
+def _holds_rows(path: Path) -> bool:
+    """Whether a file has a row; of one that cannot be read the reader will tell."""
+    with contextlib.suppress(Exception):  # whatever the readers of its formats raise
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return parquet.read_metadata(path).num_rows > 0
+        if ".jsonl" in path.suffixes:
+            with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+                return any(map(bytes.strip, file))
+    return True
 
 
 # --- Opened ---------------------------------------------------------------------------------

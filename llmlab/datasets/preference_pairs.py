@@ -4,6 +4,7 @@ Of UltraFeedback's pairs GPT-4's scores are the judge, of HelpSteer2's people's 
 """
 
 import itertools
+import math
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ class Pair:
 def ultrafeedback(rows: "Dataset", i: int) -> Compared | None:
     """A row's two answers; None where they have equal scores."""
     row = rows[i]
-    margin = row["score_chosen"] - row["score_rejected"]
+    margin = _margin(row["score_chosen"], row["score_rejected"])
     better, worse = (row[side][-1]["content"] for side in ("chosen", "rejected"))
     if not margin:
         return None
@@ -43,13 +44,28 @@ def helpsteer2(rows: "Dataset", i: int) -> Compared | None:
     """Two rows that follow each other answer one prompt; None where both are as helpful, and for
     a conversation of several turns, which a `Pair` has no place for."""
     first, second = rows[2 * i], rows[2 * i + 1]
-    margin = first["helpfulness"] - second["helpfulness"]
+    margin = _margin(first["helpfulness"], second["helpfulness"])
     if first["prompt"] != second["prompt"]:
         raise ValueError(f"rows {2 * i} and {2 * i + 1} have different prompts")
     if not margin or "<extra_id_1>" in first["prompt"]:
         return None
     better, worse = (first, second) if margin > 0 else (second, first)
     return first["prompt"], better["response"], worse["response"]
+
+
+def _margin(first: float, second: float) -> float:
+    """By how much the first score is higher.  ValueError for what is no finite number."""
+    if not math.isfinite(first - second):
+        raise ValueError(f"a score is no number: {first}, {second}")
+    return first - second
+
+
+def _check_texts(compared: Compared) -> Compared:
+    """TypeError where a request or an answer is no text."""
+    for part in compared:
+        if not isinstance(part, str):
+            raise TypeError(f"{str(part)[:40]} is no text")
+    return compared
 
 
 # How a data set's comparisons are read, and how many rows each of them takes.
@@ -98,13 +114,13 @@ class Comparisons:
 
     def _pair(self, name: str, read, rows: "Dataset", i: int) -> Pair | None:
         try:
-            compared = read(rows, i)
+            compared = _check_texts(read(rows, i) or ())
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise LabError(
                 f"Comparison {i} of {name} cannot be read ({error!r}). Nothing was trained: look "
                 "at its files, or leave it out of the profile's data sets."
             ) from None
-        if compared is None:
+        if not compared:
             return None
         request, better, worse = compared
         chosen, rejected = map(self.chat.answer, (better, worse))

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_left
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE, train_bpe
+from llmlab.corpus import long_runs
 from llmlab.corpus.corpus import Corpus, load_corpus
 from llmlab.corpus.mixture import Mixture
 from llmlab.datasets import pretokenize
@@ -27,6 +29,8 @@ from llmlab.training import loop
 from llmlab.training.sharded_job import ShardedJob
 
 SNAPSHOTS = 12
+BOM = "\ufeff"  # what editors on Windows put before a text
+VOCAB_SIZE = 1024  # of a text of one's own, where it is long enough
 EPOCHS = 4  # a run that reads its text more often than that has dropout
 
 
@@ -42,8 +46,8 @@ def bits_per_byte(
     encoding, end = tokenizer.to_tiktoken(), tokenizer.special("<|end|>")
     device, cuts = model.embed.weight.device, []
     window = min(window, model.config.max_seq_len)
-    for ids in encoding.encode_ordinary_batch(texts):
-        ids = [end, *ids]
+    for text in texts:
+        ids = [end, *long_runs.encode(encoding, text)]
         for start in range(0, max(1, len(ids) - 1 - window // 2), window // 2):
             cuts.append((ids[start : start + window + 1], 0 if start == 0 else window // 2))
     cuts.sort(key=lambda cut: len(cut[0]))
@@ -182,7 +186,7 @@ def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperatur
     """Let a base model go on writing after `prompt`, by n ids or as many as its context holds."""
     check_temperature(temperature)
     end, room = tokenizer.special("<|end|>"), model.config.max_seq_len
-    ids = tokenizer.encode(prompt)
+    ids = long_runs.encode(tokenizer.to_tiktoken(), prompt)
     ids = [end, *ids[max(0, len(ids) - room // 2) :]]
     n = max(0, min(n, room - len(ids)))
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
@@ -218,9 +222,10 @@ def run(lab: Lab, on_step=None) -> dict:
 
 
 def read_text(path: Path) -> str:
-    """A user's UTF-8 text.  Raises LabError when it is not there, empty, or not text."""
+    """A user's UTF-8 text, without a byte order mark.  Raises LabError when it is not there, empty,
+    or not text."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8").lstrip(BOM)
     except OSError as error:
         raise LabError(f"{path} cannot be read ({error.strerror}); nothing was done.") from None
     except UnicodeDecodeError as error:
@@ -230,19 +235,24 @@ def read_text(path: Path) -> str:
         ) from None
     if "\0" in text:
         raise LabError(f"{path} holds NUL bytes, so it is no text; nothing was done.")
-    if not text.strip():
+    if not text.replace(BOM, "").strip():
         raise LabError(f"{path} is empty; give a text of some thousand characters.")
     return text
 
 
-def text_tokenizer(kind: str, text: str, vocab_size: int) -> BPE:
-    """char: one id a byte; bpe: trained on the text; gpt2: GPT-2's merges."""
+def text_tokenizer(kind: str, text: str, vocab_size: int | None = None) -> BPE:
+    """char: one id a byte; bpe: trained on the text; gpt2: GPT-2's merges.
+
+    vocab_size: of bpe; None for `VOCAB_SIZE`, or as many ids as the text supports, which is said.
+    LabError where the text supports fewer than were asked for.
+    """
     if kind == "char":
         return BPE(())
     if kind == "gpt2":
         return from_tiktoken(get_encoding("gpt2"))
+    text = long_runs.to_learn_from(text)
     try:
-        return train_bpe(text, vocab_size)
+        return fitting_bpe(text) if vocab_size is None else train_bpe(text, vocab_size)
     except ValueError as error:
         raise LabError(
             f"No tokenizer could be trained, and nothing was done: {error}. "
@@ -250,14 +260,38 @@ def text_tokenizer(kind: str, text: str, vocab_size: int) -> BPE:
         ) from None
 
 
-def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on_step=None):
+def fitting_bpe(text: str) -> BPE:
+    """A BPE of `VOCAB_SIZE` ids, or of as many as the text supports, which is said."""
+
+    def learned(size: int) -> BPE | None:
+        try:
+            return train_bpe(text, size)
+        except ValueError:  # there are no more pairs to merge
+            return None
+
+    if bpe := learned(VOCAB_SIZE):
+        return bpe
+    sizes = range(BPE(()).vocab_size, VOCAB_SIZE)  # the first one is of no merge: it always goes
+    largest = sizes[bisect_left(sizes, True, key=lambda size: not learned(size)) - 1]
+    print(
+        f"The text is short, so its tokenizer has {largest} ids, as many as the text supports, "
+        f"instead of {VOCAB_SIZE:,}."
+    )
+    return learned(largest)
+
+
+def pretrain_text(
+    lab: Lab, text: str, kind: str, out: Path, vocab_size: int | None = None, on_step=None
+) -> dict[str, float]:
     """Pretrain on a text of one's own; the last twentieth is held out.  Returns figures.
 
-    Run again on the same `out` it resumes, and ends as if it had never stopped.
+    vocab_size: see `text_tokenizer`.  Run again on the same `out` it resumes, and ends as if it
+    had never stopped.  LabError where the text is too short, or another process writes to `out`.
     """
-    cut = int(0.95 * len(text))
+    cut, path = int(0.95 * len(text)), out / "model.safetensors"
+    loop.check_free(path)
     tokenizer = text_tokenizer(kind, text[:cut], vocab_size)
-    ids, profile = tokenizer.to_tiktoken().encode_ordinary(text[:cut]), lab.profile
+    ids, profile = long_runs.encode(tokenizer.to_tiktoken(), text[:cut]), lab.profile
     if len(ids) <= profile.seq_len + 1:
         raise LabError(
             f"The text has {len(ids)} tokens, and the model reads {profile.seq_len + 1} at a time. "
@@ -265,7 +299,7 @@ def pretrain_text(lab: Lab, text: str, kind: str, out: Path, vocab_size=1024, on
         )
     rows = Rows(ids, lab.seed)
     model = lab.build(replace(profile.model, vocab_size=tokenizer.vocab_size))
-    job = new_job(lab, model, tokenizer, out / "model.safetensors", artifacts.text_hash(text))
+    job = new_job(lab, model, tokenizer, path, artifacts.text_hash(text))
     train(lab, job, rows, on_step)
     val = bits_per_byte(model, tokenizer, [text[cut:]], window=profile.seq_len)
     return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}

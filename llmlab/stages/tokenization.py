@@ -18,7 +18,7 @@ from llmlab.artifacts import LabError
 from llmlab.checkpoint import pack_tokenizer
 from llmlab.core.model import ModelConfig
 from llmlab.core.tokenizer import BPE, SPECIALS, train_bpe
-from llmlab.corpus import sources
+from llmlab.corpus import long_runs, sources
 from llmlab.corpus.corpus import Corpus, load_corpus
 from llmlab.corpus.mixture import card_layout
 from llmlab.corpus.sources import is_validation
@@ -123,8 +123,8 @@ def first_merges(bpe: BPE, vocab_size: int) -> BPE:
 
 def bytes_per_token(encoding: tiktoken.Encoding, texts: Sequence[str]) -> float:
     """Bytes of UTF-8 that a token stands for on average; special tokens in the texts stay text."""
-    ids = encoding.encode_ordinary_batch(list(texts))
-    return sum(len(text.encode()) for text in texts) / sum(map(len, ids))
+    n_ids = sum(len(long_runs.encode(encoding, text)) for text in texts)
+    return sum(len(text.encode()) for text in texts) / n_ids
 
 
 def pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> list[str]:
@@ -206,7 +206,7 @@ def ready(lab: Lab, folder: Path | None = None) -> BPE:
     if lab.chosen_tokenizer() is None and (texts := sample(lab, folder)):
         learned = [training_text(corpus(lab)), *(t for i, t in enumerate(texts) if i % 20)]
         try:
-            largest = train_bpe("\n".join(learned), SIZES[-1])
+            largest = train_bpe(long_runs.to_learn_from("\n".join(learned)), SIZES[-1])
         except ValueError as error:
             print(f"No vocabulary was chosen: {error}. The class's serves.")
             return lab.tokenizer()
@@ -240,9 +240,10 @@ def sample(lab: Lab, folder: Path | None) -> list[str]:
             for row in hub_datasets.stream(source, folder):
                 if length > SAMPLE:
                     break
-                if not is_validation(row["text"], HELD_OUT):
-                    texts.append(row["text"])
-                    length += len(row["text"])
+                text = row["text"]
+                if isinstance(text, str) and not is_validation(text, HELD_OUT):
+                    texts.append(text)
+                    length += len(text)
         except LabError:
             continue
     return texts

@@ -5,6 +5,7 @@ Everything random in it must be drawn from the seed and the step, and everything
 be in `Job`: then a run that was killed and resumed ends bit for bit like one that was not.
 """
 
+import contextlib
 import math
 import os
 import signal
@@ -13,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -58,6 +59,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.optimizer.dtype = self.model.compute_dtype
+        self.found = _stamp(self.path)  # what lay there when this run began
 
     @property
     def horizon(self) -> int:
@@ -136,13 +138,14 @@ class Job:
 
     def _check_alone(self) -> None:
         """LabError where another notebook or command has saved a run of its own in this place."""
-        if self.saved is None:
+        if self.saved is None and _stamp(self.path) == self.found:
             return  # what lies there is older, and `resume` has said that it is replaced
         try:
             there = checkpoint.read_meta(self.path)
         except LabError:
             return  # it was removed or damaged: this save makes it whole
-        if any(there.get(key, value) != value for key, value in self._kind().items()):
+        other = any(there.get(key, value) != value for key, value in self._kind().items())
+        if other or there["step"] > self.step:
             raise LabError(
                 f"{self.path} now holds another run, which was begun elsewhere while this one went "
                 f"on; it was left as it is, and this one ended after step {self.step} of "
@@ -166,9 +169,14 @@ class Job:
     def resume(self) -> bool:
         """Take up a stored run of the same kind where it stopped; False when there is none.
 
-        A run of other data, seed, shape or starting weights is replaced, which is said.
+        A run of other data, seed, shape or starting weights is replaced, which is said.  LabError
+        where another process trains there.
         """
-        if self.path is None or not os.path.exists(self.path):
+        if self.path is None:
+            return False
+        if distributed.first():
+            check_free(self.path)
+        if not os.path.exists(self.path):
             return False
         tensors, meta = checkpoint.load_checkpoint(self.path)
         if any(meta.get(key) != value for key, value in self._kind().items()):
@@ -199,6 +207,30 @@ class Job:
         self.seconds = meta.get("seconds", 0.0)
         if scale := meta.get("loss_scale"):
             self.scaling().load_state_dict(scale)
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """When a file was written and how large it is; None where there is none."""
+    with contextlib.suppress(OSError, TypeError):
+        state = os.stat(path)
+        return state.st_mtime_ns, state.st_size
+    return None
+
+
+def alone(path: Path) -> AbstractContextManager[None]:
+    """While it lasts, no other process trains what is kept there.  LabError where one does."""
+    return artifacts.locked(
+        path,
+        f"Another notebook or command trains {path} just now; nothing was changed. "
+        "Let it end first, or give this run a folder of its own.",
+    )
+
+
+def check_free(path: Path) -> None:
+    """LabError where another process trains what is kept there: asked before any work is done."""
+    if path.parent.is_dir():
+        with alone(path):
+            pass
 
 
 def state_names(optimizer: Optimizer) -> Iterator[tuple[torch.Tensor, dict[str, str]]]:
@@ -283,7 +315,8 @@ def run(
     call goes on from there.  A loss that is not finite, or above the first one by more than a
     blind guess costs (ln V), raises LabError and keeps the last save.
     """
-    if job.path is not None and distributed.first():
+    keeps = job.path is not None and distributed.first()
+    if keeps:
         artifacts.check_place(job.path)
     for module in filter(None, (job.model, job.extra)):
         module.zero_grad()  # a step that a second interrupt cut in half may have left some
@@ -291,7 +324,8 @@ def run(
               mininterval=0.5, leave=False, dynamic_ncols=True,
               disable=not distributed.first())  # fmt: skip
     blind, written = math.log(job.model.config.vocab_size), time.monotonic()
-    with Stopper() as stopper, dropout(job.model, dropout_rate), bar:
+    mine = alone(job.path) if keeps else nullcontext()
+    with mine, Stopper() as stopper, dropout(job.model, dropout_rate), bar:
         stop = stopper.pressed
         while job.step < job.steps and not stop:
             cpu, clock = time.process_time(), time.monotonic()

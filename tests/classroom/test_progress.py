@@ -179,7 +179,7 @@ def test_a_file_system_without_locks_is_written_all_the_same(monkeypatch):
     def no_locks(*_, **__):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(progress.FileLock, "acquire", no_locks)
+    monkeypatch.setattr("filelock.FileLock.acquire", no_locks)
     note("89.two", True)
     assert read(progress_file()).solved == {"89.two"}
 

@@ -2,12 +2,15 @@
 
 import json
 import random
+import time
 
 import pytest
+import regex
 
 from llmlab import artifacts
+from llmlab.artifacts import LabError
 from llmlab.corpus import dedup, filters
-from llmlab.corpus.corpus import read_recipes
+from llmlab.corpus.corpus import clean, read_recipes
 from llmlab.corpus.dedup import twins
 from llmlab.corpus.raw_pile import raw_pile
 
@@ -92,6 +95,47 @@ def test_near_copies_are_what_counting_and_our_own_minhash_find():
         if dedup.jaccard(shingles[i], shingles[j]) >= 0.5
     }  # fmt: skip
     assert pairs and set(dedup.near_copies(HOUSE)) == pairs == twins(HOUSE)
+
+
+def test_near_copies_of_any_threshold():
+    texts = [HOUSE[0], HOUSE[5], HOUSE[0]]
+    for percent in range(1, 101):
+        assert dedup.near_copies(texts, threshold=percent / 100)[2] == 0
+    for threshold in (-0.1, 1.1, float("nan")):
+        with pytest.raises(LabError, match="A similarity is 0 to 1"):
+            dedup.near_copies(texts, threshold)
+
+
+ENDLESS = {
+    "spaces": "a" + " " * 32_000 + "b",
+    "spaces in brackets": "(" + " " * 32_000,
+    "empty brackets": "() " * 32_000 + "x",
+    "marks that nothing closes": "<ref" * 32_000 + "\nx",
+    "an address": "a" * 32_000 + "@ b",
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_cleaning_takes_time_in_proportion_to_the_text(case):
+    """By the processor's own time, which no other program takes: what is quadratic needs 5 s
+    to 300 s, what is linear some hundredths."""
+    start = time.process_time()
+    assert clean(ENDLESS[case]) and filters.mask(ENDLESS[case])
+    assert time.process_time() - start < 1
+
+
+PARTS = ("a", " ", "\n", "\xa0", "\u2003", "(", ")", "/", ",", ".", "<ref", "</ref>", "/>")
+
+
+def test_cleaning_is_what_its_plain_patterns_say():
+    """The slow way to say it: holes, then space before a comma, then white space."""
+    rng = random.Random(1)
+    for _ in range(20_000):
+        text = "".join(rng.choices(PARTS, k=rng.randint(0, 12)))
+        plain = regex.sub(r"<ref.*?(</ref>|/>|$)", "", text).replace("\xa0", " ")
+        plain = regex.sub(r"\(\s*[/,;]*\s*\)", "", plain)
+        plain = regex.sub(r"\s+", " ", regex.sub(r"\s+([,.;:)])", r"\1", plain)).strip()
+        assert clean(text) == plain, repr(text)
 
 
 def test_leaks_are_runs_of_words_in_order():

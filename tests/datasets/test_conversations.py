@@ -124,7 +124,39 @@ def test_rows_of_another_make_are_a_sentence(chat, lay, tmp_path):
     for k, wrong in enumerate(([{"from": "human", "value": "Hot?"}], "Hot?", [1, 2])):
         folder = tmp_path / str(k)
         lay(folder / "smoltalk" / "a.parquet", [{"messages": wrong}])
-        found = conversations.of({"smoltalk": 0.9}, folder, chat, 99)
         with pytest.raises(LabError, match="Row 0 of smoltalk is no conversation"):
-            for seed in range(9):
-                found.draw(random.Random(seed))
+            conversations.of({"smoltalk": 0.9}, folder, chat, 99)
+
+
+@pytest.mark.parametrize(
+    "roles", [("human", "gpt"), ("User", "Assistant"), ("user", "model"), ("USER", "bot")]
+)
+def test_those_who_speak_are_known_by_other_names(roles):
+    said = [message(role, "Hot?") for role in roles]
+    assert conversations.turns(said) == [("Hot?", "Hot?")]
+    assert conversations.turns([message("developer", "Be brief."), *said])[0][0].startswith("Be")
+
+
+def test_conversations_of_no_use_are_counted_and_none_of_use_is_an_error(
+    chat, lay, made, tmp_path, capsys
+):
+    """Roles that nobody knows, and what has no room."""
+    tool = {"messages": [message("tool", "21 °C"), message("assistant", "Warm.")]}
+    rows = [tool if i % 4 == 0 else row for i, row in enumerate(made("smoltalk", 80))]
+    lay(tmp_path / "some" / "smoltalk" / "a.jsonl", rows)
+    found = conversations.of({"smoltalk": 0.9}, tmp_path / "some", chat, 200)
+    assert capsys.readouterr().out == (
+        "smoltalk: 25% of the conversations are of no use and left out.\n"
+    )
+    assert any(found.draw(random.Random(seed)) for seed in range(9))
+    conversations.of({"gsm8k": 0.5}, lay_gsm8k(lay, made, tmp_path), chat, 200)
+    assert capsys.readouterr().out == ""
+    lay(tmp_path / "none" / "smoltalk" / "a.jsonl", [tool] * 60)
+    for folder, room in ((tmp_path / "none", 200), (tmp_path / "some", 5)):
+        with pytest.raises(LabError, match="None of .. conversations of smoltalk begins with"):
+            conversations.of({"smoltalk": 0.9}, folder, chat, room)
+
+
+def lay_gsm8k(lay, made, folder):
+    lay(folder / "gsm8k" / "a.jsonl", made("gsm8k", 9))
+    return folder

@@ -6,7 +6,9 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from llmlab.artifacts import LabError
 from llmlab.corpus import sources
@@ -82,10 +84,22 @@ def test_damaged_mixed_and_empty_files_are_a_sentence(tmp_path, made, lay):
     (tmp_path / "one" / "gsm8k" / "a.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(LabError, match="gsm8k cannot be read"):
         hub_datasets.load(BIG["gsm8k"], tmp_path / "one")
-    (tmp_path / "two" / "gsm8k").mkdir(parents=True)
-    (tmp_path / "two" / "gsm8k" / "a.jsonl").write_text("")
-    with pytest.raises(LabError, match="gsm8k (cannot be read|has no column 'question')"):
-        hub_datasets.load(BIG["gsm8k"], tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "blank.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_files_without_rows_are_said_and_left_out_beside_others(name, tmp_path, made, lay):
+    rows = made("gsm8k", 3)
+    path = lay(tmp_path / "gsm8k" / name, [])
+    if name == "blank.jsonl":
+        path.write_text("\n \n")
+    if name == "a.parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows).slice(0, 0), path)
+    for opened in (hub_datasets.load, hub_datasets.stream):
+        with pytest.raises(LabError, match="gsm8k holds no rows: its files in .*are empty"):
+            opened(BIG["gsm8k"], tmp_path)
+    lay(path.with_name(f"b{name.removeprefix('a').removeprefix('blank')}"), rows)
+    assert list(hub_datasets.load(BIG["gsm8k"], tmp_path)) == rows
+    assert list(hub_datasets.stream(BIG["gsm8k"], tmp_path)) == rows
 
 
 def test_what_is_not_here_is_said_and_the_class_data_offered(tmp_path, capsys):

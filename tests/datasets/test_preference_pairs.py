@@ -72,6 +72,26 @@ def test_rows_of_another_make_are_a_sentence(chat, made, lay, tmp_path):
         found.draw(2, 1)
 
 
+WRONG = {  # a data set, what is wrong in each of its rows, and what is said
+    "no score": ("ultrafeedback", {"score_rejected": float("nan")}, "a score is no number"),
+    "an endless score": ("ultrafeedback", {"score_chosen": float("inf")}, "a score is no number"),
+    "no mark": ("helpsteer2", {"helpfulness": float("nan")}, "a score is no number"),
+    "no answer": ("ultrafeedback", {"chosen": [{"content": None}]}, "None is no text"),
+    "parts of one": ("ultrafeedback", {"chosen": [{"content": [{"text": "a"}]}]}, "is no text"),
+    "no request": ("ultrafeedback", {"prompt": None}, "None is no text"),
+    "no response": ("helpsteer2", {"response": None}, "None is no text"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_row_with_what_is_no_score_or_no_text_is_refused(case, chat, made):
+    name, wrong, sentence = WRONG[case]
+    rows = [row | wrong for row in made(name, 20)]
+    found = preference_pairs.Comparisons({name: (0.5, rows)}, chat, 200)
+    with pytest.raises(LabError, match=f"Comparison .* of {name} cannot be read.*{sentence}"):
+        found.draw(20, 1)
+
+
 def test_a_reward_model_trains_on_both_and_is_measured_on_the_test_split(
     chat, tokenizer, own_data, tmp_path, capsys
 ):

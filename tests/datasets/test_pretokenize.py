@@ -131,6 +131,43 @@ def test_two_processes_write_the_same_and_a_part_that_fails_is_a_sentence(
         assert (done / name).read_bytes() == (ids_folder / name).read_bytes()
 
 
+def test_a_document_of_white_space_without_end_is_tokenised(lay, made, tokenizer, tmp_path):
+    """A million spaces, at which tiktoken panics: two processes take it, and lose no character."""
+    rows = made("fineweb_edu", 4)
+    rows[1]["text"] = f"Boil{' ' * 1_000_000}it."
+    rows[2]["text"] = "\t" * 1_500_000 + "stir"
+    for k in (0, 1):
+        lay(tmp_path / "fineweb_edu" / f"{k}.parquet", rows[2 * k : 2 * k + 2])
+    work = pretokenize.Work(workers=2)
+    done = pretokenize.prepare(WEB, tokenizer, tmp_path, 0, 0.0, work)
+    assert documents(done, tokenizer) == [row["text"] for row in rows]
+
+
+DIES = """if True:
+    import os, signal, sys, time
+    from llmlab.datasets import datatrove_steps
+
+    def dies(data, rank, world_size):
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)  # the others are at work
+
+    job = datatrove_steps.Local(
+        [dies], tasks=4, workers=2, logging_dir=sys.argv[1], start_method="fork"
+    )
+    try:
+        job.run()
+    except RuntimeError as error:
+        print(error)"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_worker_that_is_killed_ends_the_work_with_the_reason(tmp_path):
+    done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], cwd=ROOT, timeout=120,
+                          capture_output=True, text=True)  # fmt: skip
+    assert "a worker died with exit code -9" in done.stdout, done.stderr
+
+
 def test_what_cannot_work_is_a_sentence(pages, tokenizer, monkeypatch):
     for wrong in ({"executor": "abacus"}, {"workers": 0}):
         with pytest.raises(LabError, match="local, slurm, ray"):

@@ -5,6 +5,7 @@ Fetched texts (wrong hash, no network, corrupt cache, names that lead outside): 
 Pretraining on a disk that fills up: tests/training/test_loop.py.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -229,35 +230,54 @@ def test_a_full_disk_keeps_what_was_there(file, small_disk, left_overs):
 # --- Two who write at once ------------------------------------------------------------------
 
 
-def test_of_two_runs_in_one_place_the_later_stays_whole_and_the_other_is_told(tmp_path):
-    """The other notebook's run, of another seed, begins and ends between two steps of this one."""
+@contextlib.contextmanager
+def without_locks():
+    """As on a disk that two machines share and that knows no locks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("filelock.FileLock.acquire", no_lock)
+        yield
+
+
+def no_lock(*_, **how):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(("seed", "save_every"), [(2, 0), (2, reliability.NEVER), (1337, 0)])
+def test_where_there_are_no_locks_what_is_newer_stays(seed, save_every, tmp_path):
+    """The other notebook's run begins and ends between two steps of this one, which had saved
+    itself before or not: it is of another seed, or came further."""
     made = toy(tmp_path)
-    other = replace(made, seed=2)
+    other = replace(made, seed=seed)
 
     def meanwhile(record):
         if record["step"] == 10:
             reliability.pretrain(other, snapshots=False)
 
-    with pytest.raises(LabError, match="base.safetensors now holds another run") as error:
-        reliability.pretrain(made, meanwhile, save_every=0, snapshots=False)
-    assert "left as it is, and this one ended after step 10 of 30" in clear(str(error.value))
-    alone = replace(toy(tmp_path / "alone"), seed=2)
+    with without_locks(), pytest.raises(LabError, match="now holds another run") as error:
+        reliability.pretrain(made, meanwhile, save_every, snapshots=False)
+    stopped = "left as it is, and this one ended after step"
+    assert stopped in clear(str(error.value)) and "base.safetensors" in str(error.value)
+    alone = replace(toy(tmp_path / "alone"), seed=seed)
     reliability.pretrain(alone, snapshots=False)
     assert kept(made) == kept(alone)
 
 
-def test_of_two_who_make_the_same_run_both_end_and_it_is_whole(tmp_path, capsys):
-    """Nothing to be told: either goes on from what the other one saved, or repeats it."""
-    made = toy(tmp_path)
+@pytest.mark.parametrize("seed", [1337, 2])
+def test_of_two_runs_in_one_place_the_second_is_refused_and_the_first_ends(seed, tmp_path, capsys):
+    """From its first second, whether it is the same run or another, saved or not yet."""
+    made, steps = toy(tmp_path), []
+    other = replace(made, seed=seed)
 
     def meanwhile(record):
-        if record["step"] == 10:
-            reliability.pretrain(made, snapshots=False)
+        with unharmed(tmp_path), pytest.raises(LabError, match="Another notebook or com") as error:
+            reliability.pretrain(other, steps.append, snapshots=False)
+        assert "base.safetensors just now; nothing was changed" in clear(str(error.value))
 
-    reliability.pretrain(made, meanwhile, save_every=0, snapshots=False)
+    reliability.pretrain(made, meanwhile, snapshots=False)
     alone = toy(tmp_path / "alone")
     reliability.pretrain(alone, snapshots=False)
-    assert kept(made) == kept(alone) and capsys.readouterr().out == ""
+    assert kept(made) == kept(alone) and capsys.readouterr().out == "" and not steps
+    assert os.listdir(made.runs) == ["base.safetensors"]
 
 
 def test_a_run_whose_file_is_damaged_meanwhile_makes_it_whole(tmp_path):

@@ -14,7 +14,7 @@ from llmlab import chat as chat_module
 from llmlab import checkpoint, cli
 from llmlab.artifacts import LabError, data_dir
 from llmlab.chat import Chat, ask
-from llmlab.stages import report
+from llmlab.stages import pretraining, report
 from llmlab.widgets.chat_panel import ChatPanel
 from tests.faults.said import clear, unharmed
 
@@ -26,9 +26,11 @@ TEXTS = {  # what the file holds: (its bytes, how it is read, what is said)
     "NUL": (b"Soup.\0" * 999, "char", "holds NUL bytes"),
     "nothing": (b"", "char", "is empty; give a text"),
     "white space": (b" \n\t" * 999, "char", "is empty; give a text"),
+    "a byte order mark": (b"\xef\xbb\xbf", "char", "is empty; give a text"),
+    "marks and white space": (b"\xef\xbb\xbf \n" * 999, "char", "is empty; give a text"),
     "one word": (b"Soup.", "char", "has 4 tokens, and the model reads 65"),
-    "one word for a BPE": (b"Soup.", "bpe", "supports a vocabulary of 262 at most"),
-    "a page for a BPE": (b"Boil the soup. " * 9, "bpe", "supports a vocabulary of 2"),
+    "one word for a BPE": (b"Soup.", "bpe", "has 1 tokens, and the model reads 65"),
+    "a page for a BPE": (b"Boil the soup. " * 9, "bpe", "tokens, and the model reads 65"),
     "a folder": (None, "char", "cannot be read (Is a directory)"),
 }
 
@@ -53,6 +55,37 @@ def test_a_text_with_every_kind_of_character_is_learned(tmp_path, capsys):
     arguments = ["--text", str(path), "--tokenizer", "char", "--out", str(tmp_path)]
     assert cli.main(["pretrain", "--toy", "--steps", "2", *arguments]) == 0
     assert checkpoint.read_meta(tmp_path / "model.safetensors")["step"] == 2
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "bpe"])
+def test_a_text_with_white_space_without_end_is_learned(tokenizer, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(HOUSE + b" " * 1_000_000 + HOUSE + b"\t" * 1_000_000 + b"x")
+    arguments = ["--text", str(path), "--tokenizer", tokenizer, "--out", str(tmp_path)]
+    assert cli.main(["pretrain", "--toy", "--steps", "2", *arguments]) == 0
+    assert checkpoint.read_meta(tmp_path / "model.safetensors")["step"] == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes("\ufeffBoil\ufeff it.\n".encode())
+    assert pretraining.read_text(path) == "Boil\ufeff it.\n"
+
+
+def test_a_short_text_gets_the_vocabulary_that_it_supports_and_is_told(tmp_path, capsys):
+    """With a size that was asked for it is a mistake, as before."""
+    path, out = tmp_path / "text.txt", tmp_path / "out"
+    path.write_text("Boil the soup, then stir the rice. " * 400, "utf-8")
+    command = ["pretrain", "--toy", "--steps", "2", "--text", str(path), "--out", str(out)]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    ids = checkpoint.read_meta(out / "model.safetensors")["config"]["vocab_size"]
+    assert f"has {ids} ids, as many as the text supports, instead of 1,024" in clear(said)
+    assert cli.main([*command, "--vocab-size", str(ids)]) == 0
+    assert "instead of" not in capsys.readouterr().out
+    with unharmed(out):
+        assert cli.main([*command, "--vocab-size", str(ids + 1)]) == 2
+    assert f"supports a vocabulary of {ids} at most, not {ids + 1}" in capsys.readouterr().err
 
 
 # --- Requests -------------------------------------------------------------------------------
@@ -93,7 +126,9 @@ def test_the_chat_answers_whatever_is_typed(monkeypatch, capsys):
     assert len(answers) >= len(REQUESTS) and all(map(str.strip, answers))
 
 
-@pytest.mark.parametrize("request_", ["x" * 100_000, "🍜" * 400, "leeks " * 1000])
+@pytest.mark.parametrize(
+    "request_", ["x" * 100_000, "🍜" * 400, "leeks " * 1000, f"leeks{' ' * 10**6}x"]
+)
 def test_a_request_without_end_gets_a_sentence_and_the_chat_goes_on(request_, monkeypatch, capsys):
     said, answer = talk([request_, "I have leeks."], monkeypatch, capsys)
     assert "cannot be answered, this model has room for 448" in clear(said)

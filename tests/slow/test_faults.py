@@ -206,13 +206,13 @@ PRETRAIN = """if True:
 
 @pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
 def test_two_processes_that_write_one_run_leave_it_whole(seeds, tmp_path, start):
-    """Of the same run both end; of two runs at least one does, and who does not is told why."""
+    """One ends at least; who comes while it trains is told so, and leaves it as it is."""
     both = [start(PRETRAIN, tmp_path, seed, f"ready{i}") for i, seed in enumerate(seeds)]
     errors = [process.communicate()[1].strip().splitlines()[-1:] for process in both]
     codes = [process.returncode for process in both]
-    assert 0 in codes and codes.count(0) == 2 or seeds == (1, 2)
+    assert 0 in codes
     for code, error in zip(codes, errors, strict=True):
-        assert code == 0 or "now holds another run" in clear(error[0].split("\r")[-1])
+        assert code == 0 or "Another notebook or command trains" in clear(error[0].split("\r")[-1])
     ended = replace(toy(tmp_path), seed=seeds[codes.index(0)])
     alone = replace(toy(tmp_path / "alone"), seed=ended.seed)
     reliability.pretrain(alone, snapshots=False)
