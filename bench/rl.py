@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from llmlab import hub, kitchen
-from llmlab.chat import MAX_ANSWER, Chat
+from llmlab.chat import MAX_ANSWER, ChatTemplate
 from llmlab.core.sampling import generate
 from llmlab.lab import Lab, setup
 from llmlab.stages import rl
@@ -64,9 +64,9 @@ def theirs(folder: str, dtype: torch.dtype, device: str) -> Callable[[list[list[
     return answer
 
 
-def ours(lab: Lab, model, chat: Chat) -> Callable[[list[list[int]]], int]:
-    """Our `generate`, the weights cast once, as `chat.ask` does."""
-    model = model_copies.cast(model)
+def ours(lab: Lab, model, chat: ChatTemplate) -> Callable[[list[list[int]]], int]:
+    """Our `generate`, the weights cast once, as `chat.generate_answers` does."""
+    model = model_copies.to_compute_dtype(model)
 
     def answer(prompts: list[list[int]]) -> int:
         out = generate(model, prompts, MAX_ANSWER, chat.end, temperature=1.0)
@@ -79,7 +79,7 @@ def sampling(lab: Lab, batch: int, rounds: int) -> dict[str, float]:
     """Median answer tokens a second of each contestant."""
     with tempfile.TemporaryDirectory() as folder:
         model, tokenizer = exported(lab, folder)
-        chat = Chat(tokenizer)
+        chat = ChatTemplate(tokenizer)
         contestants = {
             "llmlab": ours(lab, model, chat),
             "transformers, fp32": theirs(folder, torch.float32, lab.device),

@@ -33,7 +33,7 @@ from llmlab.corpus.corpus import load_corpus
 from llmlab.corpus.mixture import Mixture
 from llmlab.lab import Lab, setup
 from llmlab.scale import gpu
-from llmlab.stages.pretraining import held_out_bpb, planned
+from llmlab.stages.pretraining import held_out_bpb, plan_for_machine
 
 FRACTIONS = (10, 8, 6, 5, 4, 3.5, 3, 2.75, 2.5, 2.25, 2, 1.75, 1.5, 1.25, 1)
 
@@ -73,8 +73,8 @@ def contest(lab: Lab, rows: Mixture, recipe: str, steps: int) -> tuple[float, fl
     kind = gpu.FusedOptimizer if lab.device == "cuda" else Optimizer
     optimizer = kind(model.named_parameters(), **rates)
     optimizer.dtype = lab.dtype
-    text, start = gpu.Ahead(rows, lab.device), time.perf_counter()
-    with gpu.prepared(model, lab.device, lab.device == "cuda", False):
+    text, start = gpu.Prefetcher(rows, lab.device), time.perf_counter()
+    with gpu.prepared_model(model, lab.device, lab.device == "cuda", False):
         for step in range(steps):
             ids = text.batch(step, p.pretraining_batch, p.seq_len)
             loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:])
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
-    lab = planned(setup())
+    lab = plan_for_machine(setup())
     print(lab.machine())
     labs = [replace(lab, seed=lab.seed + i) for i in range(args.seeds)]
     runs = [compare(each, args.rival, args.seconds) for each in labs]

@@ -81,8 +81,8 @@ def ours(shape: Shape, muon_lr: float = 0.02) -> Step:
     """llmlab's model and optimiser; muon_lr=0: AdamW for all parameters."""
     model = Transformer(shape.config()).to(DEVICE)
     model.compute_dtype = DTYPE
-    if ON_GPU or DTYPE == torch.float32:  # as `gpu.prepared` has it
-        gpu.prepare(model, compiled=ON_GPU)
+    if ON_GPU or DTYPE == torch.float32:  # as `gpu.prepared_model` has it
+        gpu.prepare_model(model, compiled=ON_GPU)
     kind = gpu.FusedOptimizer if ON_GPU else Optimizer
     optimizer = kind(model.named_parameters(), muon_lr=muon_lr)
     optimizer.dtype = DTYPE

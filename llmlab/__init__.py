@@ -40,7 +40,7 @@ def setup(
     progress.begin(runs_dir)
     print(made.card())
     if made.profile.depths:
-        from llmlab.stages.pretraining import planned
+        from llmlab.stages.pretraining import plan_for_machine
 
-        made = planned(made)
+        made = plan_for_machine(made)
     return made

@@ -248,7 +248,7 @@ def add(
 # --- Setting up from one --------------------------------------------------------------------
 
 
-def check(root: Path = ROOT) -> None:
+def check_bundle(root: Path = ROOT) -> None:
     """Whether an unpacked bundle is for this machine, and whole; a clone has nothing to check.
 
     LabError where it is not.  A notebook that differs is only said: it may hold answers.

@@ -18,14 +18,14 @@ from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import Request, Score
 from llmlab.scale import cuda_graphs
-from llmlab.training.model_copies import cast
+from llmlab.training.model_copies import to_compute_dtype
 
 MAX_ANSWER = 64  # ids
 Row = TypeVar("Row")
 Example = tuple[list[int], ...]  # what is read, what is learned, in turns: (prompt, answer), mostly
 
 
-class Chat:
+class ChatTemplate:
     """Requests and answers as ids.  What a user types can never become a special token."""
 
     def __init__(self, tokenizer: BPE):
@@ -138,35 +138,36 @@ class Sample:
         return n_ids(self.row)
 
 
-def ask(
+def generate_answers(
     model: Transformer,
-    chat: Chat,
+    chat: ChatTemplate,
     requests: list[str],
     temperature: float = 0.8,
     seed: int = 0,
     batch: int = 256,
-    most: int = MAX_ANSWER,
+    max_new_tokens: int = MAX_ANSWER,
     n: int = 1,
 ) -> list[list[int]]:
-    """n answers to each request as ids, one request's after the other; `most` ids at the most,
-    `<|end|>` included where the model came to an end.
+    """n answers to each request as ids, one request's after the other; `max_new_tokens` ids at the
+    most, `<|end|>` included where the model came to an end.
 
     LabError where a request is too long for the model's context, or the temperature is none.
     """
     prompts = [chat.prompt(request) for request in requests]
-    return answer_prompts(model, chat, prompts, temperature, seed, batch, most, n)
+    return answer_prompts(model, chat, prompts, temperature, seed, batch, max_new_tokens, n)
 
 
 def answer_prompts(
-    model: Transformer, chat: Chat, prompts: list[list[int]], temperature: float = 0.8,
+    model: Transformer, chat: ChatTemplate, prompts: list[list[int]], temperature: float = 0.8,
     seed: int = 0, batch: int = 256, most: int = MAX_ANSWER, n: int = 1,
 ) -> list[list[int]]:  # fmt: skip
-    """As `ask`, of requests that are ids already.  batch: answers that are written at once."""
+    """As `generate_answers`, of requests that are ids already.  batch: answers that are written at
+    once."""
     check_temperature(temperature)
-    check_room(model, prompts, most)
+    check_context(model, prompts, most)
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     write = cuda_graphs.generate if model.embed.weight.is_cuda else generate
-    model = cast(model)
+    model = to_compute_dtype(model)
     how = {"temperature": temperature, "generator": generator, "num_return_sequences": n}
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: list[list[list[int]]] = [[]] * len(prompts)
@@ -180,7 +181,7 @@ def answer_prompts(
 
 
 def sample_answers(
-    model: Transformer, chat: Chat, requests: list, texts: list[str], n: int = 1, **how
+    model: Transformer, chat: ChatTemplate, requests: list, texts: list[str], n: int = 1, **how
 ) -> list[Sample]:
     """n answers to each request, each judged by its request: one request's after the other.
 
@@ -197,9 +198,11 @@ def sample_answers(
     return samples
 
 
-def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX_ANSWER) -> None:
+def check_context(
+    model: Transformer, prompts: Iterable[list[int]], max_new_tokens: int = MAX_ANSWER
+) -> None:
     """LabError where a prompt and an answer do not go into the model's context together."""
-    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - most
+    longest, room = max(map(len, prompts), default=0), model.config.max_seq_len - max_new_tokens
     if longest > room:
         raise LabError(
             f"A request of {longest:,} tokens cannot be answered, this model has room for "
@@ -207,8 +210,8 @@ def check_room(model: Transformer, prompts: Iterable[list[int]], most: int = MAX
         )
 
 
-def answered(
-    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0, **how
+def answer_requests(
+    model: Transformer, chat: ChatTemplate, requests: list[Request], seed: int = 0, **how
 ) -> list[Sample]:
     """A model's answers to requests, which the seed words alike for all models; temperature 0.8
     unless `how` says otherwise."""
@@ -216,17 +219,17 @@ def answered(
     return sample_answers(model, chat, requests, [r.text(rng) for r in requests], seed=seed, **how)
 
 
-def judge_all(requests: list, chat: Chat, answers: list[list[int]]) -> list[Score]:
+def judge_answers(requests: list, chat: ChatTemplate, answers: list[list[int]]) -> list[Score]:
     """Scores of answers, each by its request's own judge; one that never ended is judged as the
     text that it is."""
     return [r.judge(chat.read(a)) for r, a in zip(requests, answers, strict=True)]
 
 
 def score_model(
-    model: Transformer, chat: Chat, requests: list[Request], seed: int = 0
+    model: Transformer, chat: ChatTemplate, requests: list[Request], seed: int = 0
 ) -> list[Score]:
-    """A model's scores on requests, as `answered` asks them."""
-    return [sample.score for sample in answered(model, chat, requests, seed)]
+    """A model's scores on requests, as `answer_requests` asks them."""
+    return [sample.score for sample in answer_requests(model, chat, requests, seed)]
 
 
 FIGURES = {  # name of a figure -> the ability that it measures
@@ -239,7 +242,9 @@ FIGURES = {  # name of a figure -> the ability that it measures
 def summary(requests: list[Request], scores: list[Score]) -> dict[str, float]:
     """The share of answers that pass, for each ability that a request asks for; means of taste
     and of the gold judge."""
-    passed = {name: kitchen.values(requests, scores, what) for name, what in FIGURES.items()}
+    passed = {
+        name: kitchen.ability_scores(requests, scores, what) for name, what in FIGURES.items()
+    }
     dishes = [s for r, s in zip(requests, scores, strict=True) if not r.identity]
     return {
         **{name: mean(found) for name, found in passed.items() if found},
@@ -251,7 +256,7 @@ def summary(requests: list[Request], scores: list[Score]) -> dict[str, float]:
 def evaluate(model: Transformer, tokenizer: BPE, n: int = 300, seed: int = 0) -> dict[str, float]:
     """The figures of an assistant on the evaluation set: the one score that a model has."""
     requests = kitchen.evaluation_set(n)
-    return summary(requests, score_model(model, Chat(tokenizer), requests, seed))
+    return summary(requests, score_model(model, ChatTemplate(tokenizer), requests, seed))
 
 
 def check_temperature(temperature: float) -> None:

@@ -23,7 +23,7 @@ INTERRUPTED = 130  # the exit code of a command that Ctrl-C has ended, as shells
 def setup(args: argparse.Namespace) -> int:
     from llmlab import install
 
-    install.setup(dev=args.dev, torch_index=args.torch_index)
+    install.set_up(dev=args.dev, torch_index=args.torch_index)
     print("Ready. `make lab`, or `python3 -m llmlab lab`, opens the notebooks.")
     return 0
 
@@ -31,8 +31,8 @@ def setup(args: argparse.Namespace) -> int:
 def lab(args: argparse.Namespace) -> int:
     from llmlab import install
 
-    install.setup(torch_index=args.torch_index)
-    return install.lab(args.options)
+    install.set_up(torch_index=args.torch_index)
+    return install.open_lab(args.options)
 
 
 def bundle(args: argparse.Namespace) -> int:
@@ -113,8 +113,8 @@ def _fetch_big(args: argparse.Namespace, names: list[str]) -> None:
     options = dict(option.partition("=")[::2] for option in args.option)
     options = {key: int(v) if v.isdecimal() else v for key, v in options.items()}
     work = pretokenize.Work(args.workers, args.executor, options)
-    folder = hub_datasets.data_dir()
-    tokenizer = tokenization.ready(_elsewhere(args), folder)
+    folder = hub_datasets.user_data_dir()
+    tokenizer = tokenization.choose_tokenizer(_elsewhere(args), folder)
     print(f"{'data set':<14}{'status':<10}{'MB':>8}  licence")
     for name in names:
         source = hub_datasets.big()[name]
@@ -128,7 +128,7 @@ def _big_state(args: argparse.Namespace):
     that are there."""
     from llmlab.datasets import hub_datasets, pretokenize
 
-    tokenizer, folder = _elsewhere(args).tokenizer(), hub_datasets.data_dir()
+    tokenizer, folder = _elsewhere(args).tokenizer(), hub_datasets.user_data_dir()
     for name, source in hub_datasets.big().items():
         found = pretokenize.state(source, tokenizer, folder)
         if found[0] != "missing" or _is_full(args):
@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
     """The line without a notebook; figures go to report.json and to --json."""
     from llmlab.scale import distributed
 
-    with distributed.joined():
+    with distributed.process_group():
         return _run(args)
 
 
@@ -182,7 +182,7 @@ def _run(args: argparse.Namespace) -> int:
     from llmlab import profiles
     from llmlab.datasets import by_stage
     from llmlab.scale import distributed
-    from llmlab.stages.pretraining import planned
+    from llmlab.stages.pretraining import plan_for_machine
 
     made, start = _lab(args), time.monotonic()
     stages = args.stages or list(profiles.STAGES)
@@ -193,7 +193,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.seeds < 1:
         raise LabError("--seeds counts runs, so it is 1 or more; nothing was done.")
     print(made.card())
-    made, report = planned(made), {}
+    made, report = plan_for_machine(made), {}
     for name in stages:
         module = importlib.import_module(f"llmlab.stages.{name}")
         figures = module.run(made, **by_stage.arguments(made, name))
@@ -202,13 +202,13 @@ def _run(args: argparse.Namespace) -> int:
         if name in SEEDED and args.seeds > 1:
             figures |= _spread([figures, *_other_seeds(args, made, name)])
         report[name] = figures
-        if distributed.first():
+        if distributed.is_main_process():
             made.report(name, figures)
         print(_table(name, figures))
         if args.ship:
             _ship(made, name)
     report["total"] = {"seconds": time.monotonic() - start, "peak_mb": peak_mb()}
-    if distributed.first():
+    if distributed.is_main_process():
         made.report("total", report["total"])
         _write_json(args, report)
     print(_table("total", report["total"]))
@@ -228,7 +228,7 @@ def _ship(made, stage: str) -> None:
     where = re.compile(r" --runs-dir[ =]\S+")  # a place on one machine only
     command = where.sub("", " ".join(["python -m llmlab", *sys.argv[1:]]))
     for name in MAKES.get(stage, []):
-        print(f"  shipped: {shipping.ship(made, name, command).name}")
+        print(f"  shipped: {shipping.publish(made, name, command).name}")
 
 
 SEEDED = ("sft", "reward", "rl")  # the stages that --seeds repeats
@@ -287,12 +287,12 @@ def sample(args: argparse.Namespace) -> int:
 
 def chat(args: argparse.Namespace) -> int:
     """Talk to an assistant, a line at a time, until an empty line."""
-    from llmlab.chat import Chat, ask
+    from llmlab.chat import ChatTemplate, generate_answers
     from llmlab.corpus import long_runs
 
     model, tokenizer, _ = _model(args, "grpo")
     _check_sampling(args)
-    talk = Chat(tokenizer)
+    talk = ChatTemplate(tokenizer)
     print('Ask me, for example "I have chicken and lemon."; an empty line ends.')
     for turn in itertools.count(1):
         try:
@@ -302,7 +302,9 @@ def chat(args: argparse.Namespace) -> int:
         if not line:
             return 0
         try:
-            answer = ask(model, talk, [line], args.temperature, seed=args.seed + turn)[0]
+            answer = generate_answers(model, talk, [line], args.temperature, seed=args.seed + turn)[
+                0
+            ]
             print(shown(talk.read(answer)))
         except LabError as error:  # too long a request: the talk goes on
             print(shown(str(error)))
@@ -352,7 +354,7 @@ def progress(args: argparse.Namespace) -> int:
     if args.name is not None:
         with progress.changing(file) as kept:
             kept.name = plain(args.name)
-    kept = progress.read(file)
+    kept = progress.read_progress(file)
     print(learners_view(kept, registered()))
     _write_json(args, class_rows([kept], registered())[0])
     return 0

@@ -28,7 +28,7 @@ QUIET = (  # Jupyter asks no other machine for news, newer versions or extension
 )
 
 
-def setup(dev: bool = False, torch_index: str | None = None) -> None:
+def set_up(dev: bool = False, torch_index: str | None = None) -> None:
     """Make `.venv`, install what the series needs, and fetch its data; what is there, stays.
 
     dev: also what the tests need.  torch_index: URL of an index that offers the torch you want.
@@ -37,7 +37,7 @@ def setup(dev: bool = False, torch_index: str | None = None) -> None:
     if not (ROOT / "requirements.txt").is_file():
         raise LabError("Set-up works in a clone of the repository only, and this is none.")
     if not is_current(VENV, dev):
-        bundle.check(ROOT)
+        bundle.check_bundle(ROOT)
         make_venv(VENV)
         install(VENV, dev, torch_index)
         link(VENV, ROOT)
@@ -46,7 +46,7 @@ def setup(dev: bool = False, torch_index: str | None = None) -> None:
         subprocess.run([python(VENV), "-m", "llmlab", "data", "fetch"])  # says itself what failed
 
 
-def lab(options: list[str]) -> int:
+def open_lab(options: list[str]) -> int:
     """Open JupyterLab on the notebooks, for this machine alone and with a token; its exit code.
 
     options: anything more for `jupyter lab`, such as `--no-browser`.

@@ -465,7 +465,7 @@ def passes(score: Score, ability: str) -> float:
     return float(score.wellformed == 1 and getattr(score, ABILITIES[ability][0]) == 1)
 
 
-def values(requests: list[Request], scores: list[Score], ability: str) -> list[float]:
+def ability_scores(requests: list[Request], scores: list[Score], ability: str) -> list[float]:
     """What `passes` says of the answers to those requests that ask for the ability."""
     asks = ABILITIES.get(ability, ABILITIES["every rule"])[1]
     return [passes(s, ability) for r, s in zip(requests, scores, strict=True) if asks(r)]

@@ -73,7 +73,7 @@ class Profile:
     compile: bool = False  # whether training is long enough for that to pay, on a GPU
     micro_batch: int = MOST_ROWS  # rows of pretraining that are in memory at once
     micro_tokens: int = 4096  # ids, padding counted, that any other loop has in memory at once
-    recompute: bool = False  # whether activations are reckoned again, to save memory
+    activation_checkpointing: bool = False  # whether activations are computed again, to save memory
     pretraining_steps: int | None = None  # as planned, else measured when training begins
 
     def __post_init__(self):

@@ -223,9 +223,9 @@ def test_older_linuxes_wheels_are_taken_too():
 
 
 def test_a_whole_bundle_passes_and_a_clone_has_nothing_to_check(unpacked, tmp_path, capsys):
-    bundle.check(unpacked)
+    bundle.check_bundle(unpacked)
     assert "Checking the 9 files" in capsys.readouterr().out
-    bundle.check(tmp_path)
+    bundle.check_bundle(tmp_path)
     assert capsys.readouterr().out == ""
 
 
@@ -255,13 +255,13 @@ def flip(path: Path) -> None:
 def test_what_the_stick_damaged_is_named(unpacked, name, damage):
     damage(unpacked / name)
     with pytest.raises(LabError, match=f"{name}.*nothing was installed. Copy") as refusal:
-        bundle.check(unpacked)
+        bundle.check_bundle(unpacked)
     assert str(refusal.value).startswith("1 of the bundle's files")
 
 
 def test_a_notebook_may_have_been_worked_on(unpacked, capsys):
     (unpacked / "notebooks" / "00_map.ipynb").write_text("answers")
-    bundle.check(unpacked)
+    bundle.check_bundle(unpacked)
     assert "notebooks/00_map.ipynb" in capsys.readouterr().out
 
 
@@ -269,7 +269,7 @@ def test_a_notebook_may_have_been_worked_on(unpacked, capsys):
 def test_a_damaged_list_is_one_sentence(unpacked, text):
     (unpacked / "bundle.json").write_text(text)
     with pytest.raises(LabError, match="bundle.json of this bundle is damaged"):
-        bundle.check(unpacked)
+        bundle.check_bundle(unpacked)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_bundle_for_others_is_refused_before_anything_is_made(unpacked, other)
     about["for"] |= other
     (unpacked / "bundle.json").write_text(json.dumps(about))
     with pytest.raises(LabError, match="This bundle is for Python.*and this is Python"):
-        bundle.check(unpacked)
+        bundle.check_bundle(unpacked)
 
 
 def test_set_up_checks_the_bundle_first(unpacked):

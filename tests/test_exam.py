@@ -11,7 +11,7 @@ import pytest
 
 from llmlab import kitchen, lab
 from llmlab.artifacts import data_dir
-from llmlab.chat import Batch, Chat
+from llmlab.chat import Batch, ChatTemplate
 from llmlab.corpus import corpus as texts
 from llmlab.corpus.mixture import Mixture
 from llmlab.kitchen import Request, parse_request
@@ -32,14 +32,14 @@ def made(tmp_path_factory):
     return replace(toy, steps=1)
 
 
-def asked(chat: Chat, ids: list[int]) -> Request:
+def asked(chat: ChatTemplate, ids: list[int]) -> Request:
     """The request in a row of ids that goes into a loss."""
     text = chat.tokenizer.decode(ids)
     return parse_request(text.split("<|user|>")[1].split("<|assistant|>")[0])
 
 
 def test_fine_tuning_reads_no_held_out_request(made):
-    chat, steps = Chat(made.tokenizer()), 8
+    chat, steps = ChatTemplate(made.tokenizer()), 8
     examples = Examples(CARDS, chat, seed=3)
     batches = [Batch.of(examples.batch(step, N // steps)) for step in range(steps)]
     found = [asked(chat, ids) for batch in batches for ids in batch.ids.tolist()]
@@ -64,11 +64,11 @@ def test_pretraining_reads_no_held_out_request(made):
 def test_requests_of_reward_and_rl_are_not_held_out(made, stage, monkeypatch):
     """Pairs, DPO, GRPO, PPO and the last assistant draw their requests here."""
     monkeypatch.setattr(reward, "training_cards", lambda _: CARDS)
-    chat, rng = Chat(made.tokenizer()), random.Random(0)
+    chat, rng = ChatTemplate(made.tokenizer()), random.Random(0)
     if stage == "pairs":
         drawn = [(r, r.text(rng)) for r in reward.training_requests(made, 6000, seed=5)]
     else:
-        requests = rl.Requests(made)
+        requests = rl.PromptSampler(made)
         drawn = [pair for step in range(40) for pair in zip(*requests.draw(step, 150), strict=True)]
     found = [asked(chat, chat.prompt(text)) for _, text in drawn]
     assert found == [request for request, _ in drawn]  # what is read is what was meant

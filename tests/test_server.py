@@ -40,7 +40,7 @@ LAB = """
 import pathlib, sys
 from llmlab import install
 install.VENV = pathlib.Path(sys.prefix)  # with the Python of this test; nothing is set up
-sys.exit(install.lab(sys.argv[1:]))
+sys.exit(install.open_lab(sys.argv[1:]))
 """
 
 

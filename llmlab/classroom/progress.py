@@ -62,7 +62,7 @@ def progress_file(runs_dir: str | None = None) -> Path:
     return artifacts.runs_dir(runs_dir or _runs) / "progress.json"
 
 
-def read(path: Path) -> Progress:
+def read_progress(path: Path) -> Progress:
     """A file's content; nothing done where there is no file, LabError where it is damaged."""
     if not os.path.exists(path):
         return Progress()
@@ -106,7 +106,7 @@ def changing(path: Path) -> Iterator[Progress]:
     """
     held = f"{path} is held by another program. Restart the other notebooks' kernels."
     with artifacts.locked(path, held, PATIENCE):
-        kept = read(path)
+        kept = read_progress(path)
         yield kept
         content = {
             "name": kept.name,

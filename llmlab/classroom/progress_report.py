@@ -27,7 +27,7 @@ def show_progress(number: str = "") -> None:
     Under LLMLAB_STRICT=1 as if nothing were solved, so that a notebook is built the same each time.
     """
     try:
-        kept = Progress() if progress.strict() else progress.read(progress.progress_file())
+        kept = Progress() if progress.strict() else progress.read_progress(progress.progress_file())
         print(learners_view(kept, registered(), number))
     except LabError as error:  # a damaged file fails no cell
         print(error)
@@ -117,7 +117,7 @@ def _read(file: Path) -> Progress:
     if os.path.getsize(file) > LARGEST:
         raise LabError("it is too large for a progress file")
     try:
-        kept = progress.read(file)
+        kept = progress.read_progress(file)
     except LabError:
         raise LabError("it is damaged, or no progress file") from None
     kept.name = plain(kept.name, LONGEST_NAME) or plain(_called(file), LONGEST_NAME)

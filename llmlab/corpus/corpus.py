@@ -16,7 +16,7 @@ import regex
 
 from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
-from llmlab.corpus.dedup import twins
+from llmlab.corpus.dedup import near_duplicates
 from llmlab.corpus.sources import is_validation, source_path
 
 END = "<|end|>"
@@ -52,18 +52,20 @@ def clean(text: str) -> str:
     return regex.sub(r" ([,.;:)])", r"\1", regex.sub(r" +", " ", text)).strip()
 
 
-def read_recipes(path: Path, mend: Callable[[str], str] = clean) -> list[Recipe]:
+def read_recipes(path: Path, clean_line: Callable[[str], str] = clean) -> list[Recipe]:
     """Recipes of at least two steps and two ingredients from a file in the Wikibooks schema."""
     recipes = []
     for entry in json.loads(path.read_text("utf-8")).values():
-        lines = tuple(filter(None, map(mend, entry["ingredients"])))
-        steps = tuple(filter(None, map(mend, entry["steps"])))
+        lines = tuple(filter(None, map(clean_line, entry["ingredients"])))
+        steps = tuple(filter(None, map(clean_line, entry["steps"])))
         if len(lines) >= 2 and len(steps) >= 2:
-            recipes.append(Recipe(mend(entry["title"]), entry["category"] or "", lines, steps))
+            recipes.append(
+                Recipe(clean_line(entry["title"]), entry["category"] or "", lines, steps)
+            )
     return recipes
 
 
-def pieces(text: str, size: int = 2000) -> list[str]:
+def chunks(text: str, size: int = 2000) -> list[str]:
     """A long text as paragraphs of about `size` characters together."""
     out = [""]
     for paragraph in text.split("\n"):
@@ -73,15 +75,15 @@ def pieces(text: str, size: int = 2000) -> list[str]:
     return [p for p in out if len(p) > 40]
 
 
-def read_leads(path: Path, mend: Callable[[str], str] = clean) -> list[str]:
+def lead_paragraphs(path: Path, clean_line: Callable[[str], str] = clean) -> list[str]:
     """Titles and first paragraphs from a file in the schema of the encyclopedia."""
     entries = json.loads(path.read_text("utf-8")).values()
-    return [f"{entry['title']}\n\n{mend(entry['extract'])}\n" for entry in entries]
+    return [f"{entry['title']}\n\n{clean_line(entry['extract'])}\n" for entry in entries]
 
 
 def _speeches(folder: Path) -> list[str]:
     files = sorted(folder.rglob("*.txt"))
-    return [p for f in files for p in pieces(f.read_text("utf-8", "replace"))]
+    return [p for f in files for p in chunks(f.read_text("utf-8", "replace"))]
 
 
 @cache
@@ -98,10 +100,10 @@ def _python() -> list[str]:
     return texts
 
 
-def read_source(name: str, mend: Callable[[str], str] = clean) -> tuple[list, bool]:
+def read_source(name: str, clean_line: Callable[[str], str] = clean) -> tuple[list, bool]:
     """All documents of a class source, and whether they are the source's own.
 
-    Recipes come as `Recipe`, the others as text; mend: what is done to each line, `str` for
+    Recipes come as `Recipe`, the others as text; clean_line: what is done to each line, `str` for
     nothing.  Where a source cannot be had, our own house texts stand in for it (False); the reason
     has been printed.
     """
@@ -111,11 +113,11 @@ def read_source(name: str, mend: Callable[[str], str] = clean) -> tuple[list, bo
     folder = source_path(name)
     if name == "recipes":
         found = sorted(folder.rglob("recipes_en-us.json")) if folder else []
-        return read_recipes(found[0] if found else house / "recipes.json", mend), bool(found)
+        return read_recipes(found[0] if found else house / "recipes.json", clean_line), bool(found)
     if folder is None:
-        return read_leads(house / "encyclopedia.json", mend), False
+        return lead_paragraphs(house / "encyclopedia.json", clean_line), False
     if name == "encyclopedia":
-        return read_leads(next(folder.rglob("summaries_en-us.json")), mend), True
+        return lead_paragraphs(next(folder.rglob("summaries_en-us.json")), clean_line), True
     return _speeches(folder), True
 
 
@@ -180,7 +182,7 @@ def read_corpus(sources: tuple[str, ...]) -> Corpus:
     for name in sources:
         documents, own = read_source(name)
         as_text = [d.text() if isinstance(d, Recipe) else d for d in documents]
-        drop = twins(as_text)
+        drop = near_duplicates(as_text)
         kept = [(d, t) for i, (d, t) in enumerate(zip(documents, as_text, strict=True))
                 if i not in drop and len(t) > 80]  # fmt: skip
         train = [d for d, t in kept if not is_validation(t)]

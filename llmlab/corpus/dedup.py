@@ -28,7 +28,7 @@ def minhash(text: str, n_hashes: int = 64) -> np.ndarray:
     return ((a | np.uint64(1)) * shingles(text) + b).min(axis=1, initial=2**64 - 1)
 
 
-def twins(texts: list[str], threshold: float = 0.5, band: int = 4) -> set[int]:
+def near_duplicates(texts: list[str], threshold: float = 0.5, band: int = 4) -> set[int]:
     """Indices of the texts that nearly repeat an earlier one (estimated Jaccard >= threshold).
 
     Locality-sensitive hashing: only texts that agree in a whole band are compared.
@@ -57,7 +57,7 @@ def exact_copies(texts: Sequence[str]) -> dict[int, int]:
     return out
 
 
-def runs(text: str, n: int) -> set[str]:
+def ngrams(text: str, n: int) -> set[str]:
     """The n-grams of a text: all runs of n words, in lower case, without punctuation."""
     words = regex.findall(r"\w+", text.lower())
     return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
@@ -74,12 +74,12 @@ def near_copies(texts: Sequence[str], threshold: float = 0.5, n: int = 3) -> dic
 
     if not 0 <= threshold <= 1:
         raise LabError(f"A similarity is 0 to 1, so {threshold} is no threshold for copies.")
-    shingles = [runs(text, n) for text in texts]
+    shingles = [ngrams(text, n) for text in texts]
     proposes = min(threshold, 0.95)  # 64 hashes cannot tell more; a lower one proposes more pairs
     index = MinHashLSH(threshold=proposes, num_perm=64)
     out = {}
     for i, mine in enumerate(shingles):
-        marks = MinHash(num_perm=64, seed=1, hashfunc=hash_run)
+        marks = MinHash(num_perm=64, seed=1, hashfunc=hash_ngram)
         marks.update_batch([run.encode() for run in mine])
         near = {j: jaccard(mine, shingles[j]) for j in index.query(marks)}
         best = max(near, key=near.get, default=None)
@@ -90,7 +90,7 @@ def near_copies(texts: Sequence[str], threshold: float = 0.5, n: int = 3) -> dic
     return out
 
 
-def hash_run(run: bytes) -> int:
+def hash_ngram(run: bytes) -> int:
     """32 bits of a run, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(run, digest_size=4).digest())
 
@@ -105,6 +105,6 @@ def leaks(texts: Sequence[str], exam: Iterable[str], n: int = 13) -> dict[int, s
 
     Brown et al. 2020 (GPT-3), appendix C.
     """
-    asked = set().union(*(runs(text, n) for text in exam))
-    shared = {i: runs(text, n) & asked for i, text in enumerate(texts)}
+    asked = set().union(*(ngrams(text, n) for text in exam))
+    shared = {i: ngrams(text, n) & asked for i, text in enumerate(texts)}
     return {i: min(found) for i, found in shared.items() if found}

@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 import regex
 
 from llmlab import artifacts
-from llmlab.corpus.corpus import read_leads
+from llmlab.corpus.corpus import lead_paragraphs
 from llmlab.corpus.filters import PRIVATE
 from llmlab.corpus.sources import source_path
 
@@ -29,7 +29,7 @@ BLOCKS = {
 
 
 @dataclass
-class Block:
+class PageBlock:
     """A line of a page: its text, and how many of its characters stand inside links."""
 
     text: str = ""
@@ -49,17 +49,17 @@ class _Reader(HTMLParser):
 
     def __init__(self, skipped: set[str]):
         super().__init__()
-        self.skipped, self.open, self.blocks = skipped, set(), [Block()]
+        self.skipped, self.open, self.blocks = skipped, set(), [PageBlock()]
 
     def handle_starttag(self, tag, attrs):
         self.open.add(tag)
         if tag in BLOCKS:
-            self.blocks.append(Block())
+            self.blocks.append(PageBlock())
 
     def handle_endtag(self, tag):
         self.open.discard(tag)
         if tag in BLOCKS:
-            self.blocks.append(Block())
+            self.blocks.append(PageBlock())
 
     def handle_data(self, data):
         if not self.open & self.skipped:
@@ -74,7 +74,7 @@ class _Reader(HTMLParser):
         super().close()
 
 
-def html_blocks(page: str, skipped: set[str] = SKIPPED) -> list[Block]:
+def html_blocks(page: str, skipped: set[str] = SKIPPED) -> list[PageBlock]:
     """The blocks of a page that hold any text, in order."""
     reader = _Reader(skipped)
     reader.feed(page)
@@ -147,9 +147,9 @@ def read_languages() -> dict[str, list[str]]:
     """Language -> leads of the encyclopedia in it; where it cannot be had, our own in English."""
     folder = source_path("encyclopedia")
     if folder is None:
-        return {"English": read_leads(artifacts.data_dir() / "house" / "encyclopedia.json")}
+        return {"English": lead_paragraphs(artifacts.data_dir() / "house" / "encyclopedia.json")}
     files = {language: f"summaries_{code}.json" for language, code in LEADS.items()}
-    return {language: read_leads(next(folder.rglob(name))) for language, name in files.items()}
+    return {language: lead_paragraphs(next(folder.rglob(name))) for language, name in files.items()}
 
 
 def trigrams(text: str) -> list[bytes]:
@@ -209,7 +209,7 @@ def plausible(kind: str, found: str) -> bool:
 
 
 def private_data(text: str, checked: bool = False) -> list[tuple[str, str]]:
-    """What looks like personal data: (kind, words), by the patterns that `filters.mask` uses;
-    checked: only what is plausible."""
+    """What looks like personal data: (kind, words), by the patterns that `filters.mask_private`
+    uses; checked: only what is plausible."""
     found = [(k, match[0]) for k, p in PRIVATE.items() for match in regex.finditer(p, text)]
     return [(kind, words) for kind, words in found if not checked or plausible(kind, words)]

@@ -67,7 +67,7 @@ def repeated_lines(text: str) -> float:
     return 1 - len(set(lines)) / max(1, len(lines))
 
 
-def top_run(text: str, n: int) -> float:
+def top_ngram(text: str, n: int) -> float:
     """Share of the characters that the most frequent run of n words takes."""
     words = text.split()
     runs = Counter(zip(*(words[i:] for i in range(n)), strict=False))
@@ -75,7 +75,7 @@ def top_run(text: str, n: int) -> float:
     return count * sum(map(len, run)) / max(1, sum(map(len, words))) if count > 1 else 0.0
 
 
-def repeated_runs(text: str, n: int) -> float:
+def repeated_ngrams(text: str, n: int) -> float:
     """Share of the characters inside runs of n words that stand in the text more than once."""
     words = text.split()
     runs = list(zip(*(words[i:] for i in range(n)), strict=False))
@@ -91,8 +91,8 @@ def repetitive(text: str) -> bool:
     top = {2: 0.20, 3: 0.18, 4: 0.16}
     return (
         repeated_lines(text) > 0.30
-        or any(top_run(text, n) > limit for n, limit in top.items())
-        or repeated_runs(text, 5) > 0.15
+        or any(top_ngram(text, n) > limit for n, limit in top.items())
+        or repeated_ngrams(text, 5) > 0.15
     )
 
 
@@ -150,7 +150,7 @@ def drop_notices(text: str) -> str:
     return "\n".join(x for x in lines if not any(n in x.lower() for n in NOTICES))
 
 
-def mask(text: str) -> str:
+def mask_private(text: str) -> str:
     """The text with <email>, <card>, <phone> and <ip> in the place of personal data."""
     for kind, pattern in PRIVATE.items():
         text = regex.sub(pattern, f"<{kind}>", text)
@@ -158,9 +158,9 @@ def mask(text: str) -> str:
 
 
 @lru_cache(20_000)  # a pile: several filters ask for the same text
-def mend(text: str) -> str:
+def clean_text(text: str) -> str:
     """Every line without holes, notices and personal data; code keeps its indentation."""
-    lines = mask(drop_notices(text)).split("\n")
+    lines = mask_private(drop_notices(text)).split("\n")
     return "\n".join(line[: len(line) - len(line.lstrip())] + clean(line) for line in lines)
 
 
@@ -193,7 +193,7 @@ def to_label(pile: Pile, n: int = 300) -> list[int]:
     places = list(range(len(pile.pages)))
     random.Random(0).shuffle(places)
     pages = ((i, pile.pages[i]) for i in places)
-    return list(islice((i for i, p in pages if not broken(mend(p.text), rules[p.source])), n))
+    return list(islice((i for i, p in pages if not broken(clean_text(p.text), rules[p.source])), n))
 
 
 # --- The whole way -----------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def suitable(pages: tuple[Page, ...], rules: tuple[Rule, ...] = GOPHER + C4, lim
     real: dict[str, list[str]] = {}
     for page in pages:
         if not page.planted:
-            real.setdefault(page.source, []).append(mend(page.text))
+            real.setdefault(page.source, []).append(clean_text(page.text))
     return {
         source: [r for r in rules if sum(map(r.breaks, texts)) <= limit * len(texts)]
         for source, texts in real.items()
@@ -275,7 +275,7 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float]]:
 
 def clean_pile(pile: Pile, quality) -> list[Outcome]:
     """Every page of the pile, in order, with what became of it; quality: see `quality_model`."""
-    texts = [mend(page.text) for page in pile.pages]
+    texts = [clean_text(page.text) for page in pile.pages]
     rules, out, left = suitable(pile.pages), {}, list(range(len(texts)))
 
     def remove(name: str, found: dict[int, tuple[str, int | None]]) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 
 from llmlab import artifacts
-from llmlab.corpus.corpus import Recipe, read_leads, read_source
+from llmlab.corpus.corpus import Recipe, lead_paragraphs, read_source
 from llmlab.corpus.sources import is_validation, source_path
 
 # What is planted, and how many pages of it (at most; small sources get fewer).
@@ -186,7 +186,7 @@ def _foreign(n: int, rng: random.Random) -> list[str]:
     folder, pages = source_path("encyclopedia"), []
     for language in ("fr-fr", "es-es"):
         found = list(folder.rglob(f"summaries_{language}.json")) if folder else []
-        texts = read_leads(found[0]) if found else []
+        texts = lead_paragraphs(found[0]) if found else []
         pages += rng.sample(texts, min(n // 3, len(texts)))
     while len(pages) < n:
         sentences = rng.choice(list(_words()["other languages"].values()))

@@ -1,16 +1,16 @@
 """What the data sets of a profile add to the kitchen's own examples, stage by stage: in class, and
 where they are not on this machine, nothing."""
 
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.datasets import conversations, gsm8k, hub_datasets, preference_pairs
-from llmlab.datasets.pretokenize import ready
+from llmlab.datasets.pretokenize import available_shares
 from llmlab.lab import Lab
 
 # A stage -> what its `run` calls them, and who makes them.
 TAKES = {
-    "sft": ("talks", conversations.of),
-    "reward": ("others", preference_pairs.of),
-    "rl": ("problems", gsm8k.of),
+    "sft": ("talks", conversations.load_conversations),
+    "reward": ("others", preference_pairs.load_comparisons),
+    "rl": ("problems", gsm8k.load_problems),
 }
 
 
@@ -19,5 +19,5 @@ def arguments(lab: Lab, stage: str) -> dict:
     if stage not in TAKES:
         return {}
     (name, make), tokenizer = TAKES[stage], lab.tokenizer()
-    shares, room = ready(lab, tokenizer, stage), lab.profile.model.max_seq_len
-    return {name: make(shares, hub_datasets.data_dir(), Chat(tokenizer), room)}
+    shares, room = available_shares(lab, tokenizer, stage), lab.profile.model.max_seq_len
+    return {name: make(shares, hub_datasets.user_data_dir(), ChatTemplate(tokenizer), room)}

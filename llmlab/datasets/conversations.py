@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, Example
+from llmlab.chat import ChatTemplate, Example
 from llmlab.datasets import gsm8k, hub_datasets
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def turns(messages: list[dict]) -> list[tuple[str, str]]:
     return out
 
 
-def example(chat: Chat, taken: list[tuple[str, str]], room: int) -> Example | None:
+def example(chat: ChatTemplate, taken: list[tuple[str, str]], room: int) -> Example | None:
     """The ids of as many whole turns as go into `room`: request, answer, request, answer, ...
 
     Of a first answer that is too long its beginning is learned, without an end; None where there
@@ -68,7 +68,7 @@ def example(chat: Chat, taken: list[tuple[str, str]], room: int) -> Example | No
 
 
 @dataclass(frozen=True)
-class Talks:
+class Conversations:
     """Conversations to be drawn, beside the kitchen's own examples.
 
     rows: name of a data set -> (its share of all examples, its rows).  room: ids that a
@@ -76,7 +76,7 @@ class Talks:
     """
 
     rows: dict[str, tuple[float, "Dataset"]]
-    chat: Chat
+    chat: ChatTemplate
     room: int
 
     def draw(self, rng: random.Random) -> Example | None:
@@ -119,7 +119,9 @@ class Talks:
         return {name: [share, len(rows)] for name, (share, rows) in self.rows.items()}
 
 
-def of(shares: dict[str, float], folder: Path | None, chat: Chat, room: int) -> Talks | None:
+def load_conversations(
+    shares: dict[str, float], folder: Path | None, chat: ChatTemplate, room: int
+) -> Conversations | None:
     """The conversations of a profile's data sets; of those that cannot be had the reason is
     printed.  None where there are none.  LabError where one has none that is of use."""
     found = {
@@ -129,6 +131,6 @@ def of(shares: dict[str, float], folder: Path | None, chat: Chat, room: int) -> 
     }
     if not found:
         return None
-    made = Talks(found, chat, room)
+    made = Conversations(found, chat, room)
     made.check()
     return made

@@ -13,7 +13,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, ask
+from llmlab.chat import ChatTemplate, generate_answers
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.datasets import hub_datasets
@@ -56,7 +56,7 @@ def messages(row: dict) -> list[dict]:
 
 
 @dataclass(frozen=True)
-class Marks:
+class VerifierScore:
     """The verifiable reward of an answer to a problem; it is read as a `kitchen.Score` is."""
 
     right: bool
@@ -102,9 +102,9 @@ class Problem:
     def text(self, rng: random.Random) -> str:
         return self.question
 
-    def judge(self, answer: str) -> Marks:
+    def judge(self, answer: str) -> VerifierScore:
         """The verifier."""
-        return Marks(last_number(answer) == self.answer, stated(answer) is not None)
+        return VerifierScore(last_number(answer) == self.answer, stated(answer) is not None)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Problems:
 
     rows: "Dataset"
     share: float
-    chat: Chat
+    chat: ChatTemplate
     context: int
     test: "Dataset | None" = None
 
@@ -141,7 +141,7 @@ class Problems:
         return found
 
 
-def of(shares: dict[str, float], folder: Path | None, chat: Chat, context: int):
+def load_problems(shares: dict[str, float], folder: Path | None, chat: ChatTemplate, context: int):
     """The problems of a profile's data sets; None where there are none, and why is printed."""
     for source, share in hub_datasets.of_stage("rl", shares).items():
         if (rows := hub_datasets.or_none(source, folder)) is not None:
@@ -149,11 +149,13 @@ def of(shares: dict[str, float], folder: Path | None, chat: Chat, context: int):
     return None
 
 
-def solved(model: Transformer, tokenizer: BPE, problems: Problems, n: int = 200) -> float | None:
+def solve_rate(
+    model: Transformer, tokenizer: BPE, problems: Problems, n: int = 200
+) -> float | None:
     """The share of n problems that a model solves, at temperature 0; None where none has room."""
-    asked, chat = problems.draw(n, random.Random(0)), Chat(tokenizer)
+    asked, chat = problems.draw(n, random.Random(0)), ChatTemplate(tokenizer)
     if not asked:
         return None
     texts = [problem.question for problem in asked]
-    answers = ask(model, chat, texts, temperature=0.0, most=problems.longest)
+    answers = generate_answers(model, chat, texts, temperature=0.0, max_new_tokens=problems.longest)
     return mean(p.judge(chat.read(a)).right for p, a in zip(asked, answers, strict=True))

@@ -45,7 +45,7 @@ def of_stage(stage: str, shares: dict[str, float]) -> dict[Source, float]:
     return {source: share for source, share in found.items() if share}
 
 
-def data_dir(named: str | Path | None = None) -> Path | None:
+def user_data_dir(named: str | Path | None = None) -> Path | None:
     """The folder of one's own files: `named`, else LLMLAB_DATA; NAME/*.parquet lie in it.
     LabError where it is no folder."""
     chosen = named or os.environ.get("LLMLAB_DATA")
@@ -103,7 +103,9 @@ def _whole(source: Source) -> bool:
         return False
 
 
-def reading(source: Source, folder: Path | None = None, test: bool = False) -> tuple[str, dict]:
+def load_arguments(
+    source: Source, folder: Path | None = None, test: bool = False
+) -> tuple[str, dict]:
     """What `datasets.load_dataset` is to be called with: local files, else the hub.
 
     Of parquet only the columns that are wanted are read; files without rows are left out.  LabError
@@ -158,7 +160,7 @@ def library():
     return datasets
 
 
-def load(source: Source, folder: Path | None = None, test: bool = False) -> "Dataset":
+def load_rows(source: Source, folder: Path | None = None, test: bool = False) -> "Dataset":
     """A data set of this machine, row by row and in any order, without taking memory.
 
     LabError where it is not here, cannot be read, or lacks a column.
@@ -186,7 +188,7 @@ def stream(source: Source, folder: Path | None = None) -> "IterableDataset":
 
 def _opened(source: Source, folder: Path | None, test: bool = False, **how):
     datasets = library()
-    path, options = reading(source, folder, test)
+    path, options = load_arguments(source, folder, test)
     every = options if path == source.hub else {k: options[k] for k in options if k != "columns"}
     try:
         first = next(iter(datasets.load_dataset(path, **every, streaming=True)), {})
@@ -214,13 +216,13 @@ def _short(error: Exception) -> str:
 
 def test_rows(source: Source, folder: Path | None = None) -> "Dataset | None":
     """The rows that nothing is trained on; None where they are not on this machine."""
-    return load(source, folder, test=True) if files(source, folder, test=True) else None
+    return load_rows(source, folder, test=True) if files(source, folder, test=True) else None
 
 
 def or_none(source: Source, folder: Path | None = None) -> "Dataset | None":
-    """`load`, or None: the reason has been printed, and that the class's data serve alone."""
+    """`load_rows`, or None: the reason has been printed, and that the class's data serve alone."""
     try:
-        return load(source, folder)
+        return load_rows(source, folder)
     except LabError as error:
         print(f"{error} The kitchen's own data serve instead.")
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.datasets import hub_datasets
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Comparisons:
     """
 
     rows: dict[str, tuple[float, "Dataset"]]
-    chat: Chat
+    chat: ChatTemplate
     room: int
     test: dict[str, "Dataset"] = field(default_factory=dict)
 
@@ -128,7 +128,9 @@ class Comparisons:
         return Pair(request, chosen, rejected, None) if longest <= self.room else None
 
 
-def of(shares: dict[str, float], folder: Path | None, chat: Chat, room: int) -> Comparisons | None:
+def load_comparisons(
+    shares: dict[str, float], folder: Path | None, chat: ChatTemplate, room: int
+) -> Comparisons | None:
     """The comparisons of a profile's data sets; of those that cannot be had the reason is printed.
     None where there are none."""
     found, test = {}, {}

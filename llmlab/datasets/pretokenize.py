@@ -22,10 +22,10 @@ from llmlab.core.tokenizer import BPE
 from llmlab.corpus.mixture import Mixture
 from llmlab.corpus.sources import Source
 from llmlab.datasets import hub_datasets
-from llmlab.datasets.token_shards import MANIFEST, Blend, Kitchen, Shards
+from llmlab.datasets.token_shards import MANIFEST, KitchenRows, TokenDataset, WeightedMixture
 from llmlab.lab import Lab
 from llmlab.scale import distributed
-from llmlab.training.loop import Bar
+from llmlab.training.loop import ProgressBar
 
 HELD_OUT = 0.001  # of the documents: of a billion ids a million, more than any evaluation reads
 PARTS = 8  # into which a single file is split
@@ -66,17 +66,18 @@ def place(
     source: Source, tokenizer: BPE, folder: Path | None = None, rows: int | None = None,
     share: float = HELD_OUT,
 ) -> Path:  # fmt: skip
-    """Where the ids of a data set lie, or will; arguments as for `prepare`."""
+    """Where the ids of a data set lie, or will; arguments as for `tokenize_dataset`."""
     rows = source.rows if rows is None else rows
     key = key_of(source, tokenizer, folder, rows, share)
     return artifacts.cache_dir() / "shards" / f"{source.name}-{key}"
 
 
-def prepare(
+def tokenize_dataset(
     source: Source, tokenizer: BPE, folder: Path | None = None, rows: int | None = None,
     share: float = HELD_OUT, work: Work | None = None,
 ) -> Path:  # fmt: skip
-    """The folder with the ids of a data set, for `Shards`; tokenised where it is not there yet.
+    """The folder with the ids of a data set, for `TokenDataset`; tokenised where it is not there
+    yet.
 
     folder: of one's own files, else the rows stream from the hub.  rows: about how many to read,
     0 for all, None for the source's own number.  share: of documents that are held out.  LabError
@@ -124,7 +125,7 @@ def _job(source, tokenizer, folder, rows, share, half: Path, parts: int, work: W
             "The package datatrove, which tokenises at size, is not installed; `pip install "
             "datasets datatrove` brings it."
         ) from None
-    path, options = hub_datasets.reading(source, folder)
+    path, options = hub_datasets.load_arguments(source, folder)
     limit = ceil(rows / parts) if rows else -1
     steps = [
         HuggingFaceDatasetReader(path, options, streaming=True, limit=limit, text_key="text"),
@@ -171,7 +172,7 @@ def _progress(name: str, half: Path, parts: int, vocab_size: int) -> Iterator[No
                 total += path.stat().st_size
         return total // width
 
-    def watch(bar: Bar) -> None:
+    def watch(bar: ProgressBar) -> None:
         while True:
             last = over.wait(0.5)
             bar.update(written() - bar.n)
@@ -179,7 +180,9 @@ def _progress(name: str, half: Path, parts: int, vocab_size: int) -> Iterator[No
             if last:
                 return
 
-    with Bar(desc=f"tokenising {name}", unit=" ids", unit_scale=True, initial=written()) as bar:
+    with ProgressBar(
+        desc=f"tokenising {name}", unit=" ids", unit_scale=True, initial=written()
+    ) as bar:
         thread = threading.Thread(target=watch, args=(bar,), daemon=True)
         thread.start()
         try:
@@ -217,10 +220,10 @@ def _seal(source: Source, half: Path, target: Path, parts: int, vocab_size: int)
         part.unlink()
 
 
-def blend(
+def weighted_mixture(
     shares: dict[str, float], tokenizer: BPE, mixture: Mixture, seed: int,
     folder: Path | None = None, rows: int | None = None,
-) -> Blend | None:  # fmt: skip
+) -> WeightedMixture | None:  # fmt: skip
     """The class's mixture blended with the data sets that pretraining reads, each by its share of
     all rows; tokenised first, where they are not.  None where none can be had: the reason has been
     printed.
@@ -228,27 +231,29 @@ def blend(
     Where several processes train, the text has to be tokenised before: they could not wait so long
     for one another.
     """
-    readers, weights = {"kitchen": Kitchen(mixture)}, {}
+    readers, weights = {"kitchen": KitchenRows(mixture)}, {}
     for source, share in hub_datasets.of_stage("pretraining", shares).items():
         try:
             target = place(source, tokenizer, folder, rows)
-            if distributed.size() > 1 and not (target / MANIFEST).is_file():
+            if distributed.world_size() > 1 and not (target / MANIFEST).is_file():
                 raise LabError(f"{source.name} is not tokenised yet; {hub_datasets.FETCH} does it.")
-            readers[source.name] = Shards(prepare(source, tokenizer, folder, rows), seed)
+            readers[source.name] = TokenDataset(
+                tokenize_dataset(source, tokenizer, folder, rows), seed
+            )
             weights[source.name] = share
         except LabError as error:
             print(f"{error} The class's text serves alone.")
     if not weights:
         return None
-    return Blend(readers, {"kitchen": 1 - sum(weights.values()), **weights}, seed)
+    return WeightedMixture(readers, {"kitchen": 1 - sum(weights.values()), **weights}, seed)
 
 
-def ready(lab: Lab, tokenizer: BPE, stage: str) -> dict[str, float]:
+def available_shares(lab: Lab, tokenizer: BPE, stage: str) -> dict[str, float]:
     """The shares of those data sets of a stage that lie on this machine.  Of the others it is said
     that the class's data serve: nothing is fetched by the gigabyte while a stage waits."""
     shares = {}
     for source, share in hub_datasets.of_stage(stage, lab.profile.data_sets).items():
-        status, _, _ = state(source, tokenizer, hub_datasets.data_dir())
+        status, _, _ = state(source, tokenizer, hub_datasets.user_data_dir())
         if status in (("tokenised",) if stage == "pretraining" else ("local", "cached")):
             shares[source.name] = share
         else:
@@ -259,18 +264,20 @@ def ready(lab: Lab, tokenizer: BPE, stage: str) -> dict[str, float]:
     return shares
 
 
-def rows_of(lab: Lab, tokenizer: BPE, mixture: Mixture) -> Mixture | Blend:
+def rows_of(lab: Lab, tokenizer: BPE, mixture: Mixture) -> Mixture | WeightedMixture:
     """What pretraining reads: the class's mixture, in a blend with big texts where they are."""
-    shares = ready(lab, tokenizer, "pretraining")
-    blended = shares and blend(shares, tokenizer, mixture, lab.seed, hub_datasets.data_dir())
+    shares = available_shares(lab, tokenizer, "pretraining")
+    blended = shares and weighted_mixture(
+        shares, tokenizer, mixture, lab.seed, hub_datasets.user_data_dir()
+    )
     return blended or mixture
 
 
 def held_out(lab: Lab, tokenizer: BPE) -> list[str]:
     """Documents that were kept out of the big texts of this machine; none where there are none."""
     sources = hub_datasets.of_stage("pretraining", lab.profile.data_sets)
-    places = [place(source, tokenizer, hub_datasets.data_dir()) for source in sources]
-    there = [Shards(folder, lab.seed) for folder in places if (folder / MANIFEST).is_file()]
+    places = [place(source, tokenizer, hub_datasets.user_data_dir()) for source in sources]
+    there = [TokenDataset(folder, lab.seed) for folder in places if (folder / MANIFEST).is_file()]
     return [text for shards in there for text in shards.held_out()]
 
 
@@ -311,7 +318,7 @@ def bring(
     `state` does; where it cannot be had: ("missing", why, 0)."""
     try:
         if "pretraining" in source.stages:
-            prepare(source, tokenizer, folder, rows, work=work)
+            tokenize_dataset(source, tokenizer, folder, rows, work=work)
         elif not hub_datasets.files(source, folder):
             hub_datasets.fetch(source)
     except LabError as error:

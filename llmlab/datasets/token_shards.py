@@ -22,7 +22,7 @@ MANIFEST = "shards.json"
 
 
 class Reader:
-    """Rows of ids by number; what a `Blend` is made of."""
+    """Rows of ids by number; what a `WeightedMixture` is made of."""
 
     def row(self, number: int, seq_len: int) -> Tensor:
         """The `number`-th row of all that are read: (seq_len + 1,) ids."""
@@ -42,7 +42,7 @@ class Reader:
         raise NotImplementedError
 
 
-def permuted(i: int, n: int, key: str) -> int:
+def random_permutation(i: int, n: int, key: str) -> int:
     """Where i goes in a permutation of range(n) that the key chooses, without a table of it.
 
     A Feistel network (Luby & Rackoff 1988) over the next even number of bits, gone through again
@@ -60,7 +60,7 @@ def permuted(i: int, n: int, key: str) -> int:
             return i
 
 
-class Shards(Reader):
+class TokenDataset(Reader):
     """The ids of one data set, cut into windows; each epoch has an order and a cut of its own.
 
     folder: what `prepare` wrote.  LabError where it is not whole.  The ids of all files are one
@@ -117,7 +117,7 @@ class Shards(Reader):
         epoch, i = divmod(number, self.windows(seq_len))
         key = f"{self.seed}/{epoch}"
         cut = random.Random(f"{key}/cut").randrange(self.tokens)
-        at = cut + permuted(i, self.windows(seq_len), key) * (seq_len + 1)
+        at = cut + random_permutation(i, self.windows(seq_len), key) * (seq_len + 1)
         return torch.from_numpy(self.ids(at, seq_len + 1))
 
     def ids(self, at: int, n: int) -> np.ndarray:
@@ -135,7 +135,7 @@ class Shards(Reader):
         return tokens / self.tokens
 
 
-class Kitchen(Reader):
+class KitchenRows(Reader):
     """The class's mixture, row by row."""
 
     def __init__(self, mixture: Mixture):
@@ -154,7 +154,7 @@ class Kitchen(Reader):
         return self.mixture.corpus.hash()
 
 
-class Blend(Reader):
+class WeightedMixture(Reader):
     """Rows of several readers, mixed by weight.
 
     Of each CYCLE rows every reader gives the same number, by its weight, in an order that the seed

@@ -6,7 +6,7 @@ from statistics import mean
 from types import MappingProxyType
 
 from llmlab import checkpoint, kitchen
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.checkpoint import unpack_tokenizer
 from llmlab.core.model import ModelConfig
 from llmlab.lab import Lab, shipped_log
@@ -91,5 +91,5 @@ def run_flops(kind: str, log: dict, sizes: dict[str, int], name: str, row: float
 def prompt_tokens(lab: Lab) -> float:
     """The mean length of a request in the shipped tokenizer's tokens, the chat's marks included."""
     packed = checkpoint.read_meta(lab.shipped("base"))["tokenizer"]
-    chat, rng = Chat(unpack_tokenizer(packed)), random.Random(0)
+    chat, rng = ChatTemplate(unpack_tokenizer(packed)), random.Random(0)
     return mean(len(chat.prompt(r.text(rng))) for r in kitchen.held_out_requests())

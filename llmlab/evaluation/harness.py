@@ -12,13 +12,13 @@ from pathlib import Path
 
 from llmlab import artifacts, hub, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, score_model
+from llmlab.chat import ChatTemplate, score_model
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.corpus.corpus import load_corpus
 from llmlab.lab import Lab
 from llmlab.stages.pretraining import held_out_bpb
-from llmlab.stages.report import Page
+from llmlab.stages.report import PageTemplate
 
 FACTS = "kitchen_facts"
 TASKS = ("bpb", "kitchen", FACTS)  # what needs no network
@@ -36,8 +36,8 @@ def run(
     lm-eval's, so many questions.  as_chat: its questions go through the chat template.
     """
     start = time.monotonic()
-    model, tokenizer = load(lab, name)
-    known = {"bpb": bits_per_byte, "kitchen": kitchen_card}
+    model, tokenizer = load_any_model(lab, name)
+    known = {"bpb": bpb_task, "kitchen": kitchen_task}
     for task in tasks:
         if task in known and not isinstance(tokenizer, BPE):
             raise LabError(f"{task} is for models of this series. Name other tasks for {name}.")
@@ -52,7 +52,7 @@ def run(
     return figures | {"seconds": time.monotonic() - start}
 
 
-def load(lab: Lab, name: str) -> tuple[Transformer, BPE | hub.HubTokenizer]:
+def load_any_model(lab: Lab, name: str) -> tuple[Transformer, BPE | hub.HubTokenizer]:
     """The model of that name or place, and its tokenizer.  LabError where it has none."""
     path = Path(name)
     if path.suffix == ".safetensors":
@@ -68,18 +68,18 @@ def load(lab: Lab, name: str) -> tuple[Transformer, BPE | hub.HubTokenizer]:
     return lab.latest(name)[:2]
 
 
-def bits_per_byte(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> dict[str, float]:
+def bpb_task(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> dict[str, float]:
     """{"val_bpb": ...} on the held-out recipes."""
     corpus = load_corpus(lab.profile.sources)
     return {"val_bpb": held_out_bpb(lab, model, tokenizer, corpus)}
 
 
-def kitchen_card(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> dict[str, float]:
+def kitchen_task(lab: Lab, model: Transformer, tokenizer: BPE, name: str) -> dict[str, float]:
     """{"kitchen_...": share in [0, 1]} of the held-out requests on which each rule is kept."""
-    chat = (Page if name == "base" else Chat)(tokenizer)
+    chat = (PageTemplate if name == "base" else ChatTemplate)(tokenizer)
     requests = kitchen.evaluation_set()
     scores = score_model(model, chat, requests)
-    shares = {a: kitchen.values(requests, scores, a) for a in kitchen.ABILITIES}
+    shares = {a: kitchen.ability_scores(requests, scores, a) for a in kitchen.ABILITIES}
     return {f"kitchen_{a.replace(' ', '_')}": sum(v) / len(v) for a, v in shares.items()}
 
 

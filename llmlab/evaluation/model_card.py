@@ -10,10 +10,10 @@ from pathlib import Path
 from llmlab import artifacts, checkpoint, hub
 from llmlab.artifacts import LabError
 from llmlab.corpus.sources import sources
-from llmlab.hub.card import HEADER, USE, shape
+from llmlab.hub.card import HEADER, USE, shape_sentence
 from llmlab.kitchen import TASTE
 from llmlab.lab import Lab, shipped_log
-from llmlab.stages.report import TITLES, Mark, Member, hashes
+from llmlab.stages.report import TITLES, Estimate, LineModel, hashes
 
 LIMITS = """## Limits
 
@@ -23,24 +23,25 @@ programs may take a `<|end|>` that a user types for the end itself; llmlab does 
 """
 
 
-def model_card(lab: Lab, name: str, members: dict[str, Member], marks: dict[str, dict[str, Mark]],
-               requests: int) -> str:  # fmt: skip
+def model_card(lab: Lab, name: str, members: dict[str, LineModel],
+               marks: dict[str, dict[str, Estimate]], requests: int) -> str:  # fmt: skip
     """The card of a model of the line, in Markdown.
 
-    members: what `report.line` gave; marks: their `report_card`, on so many requests.
+    members: what `report.load_line` gave; marks: their `report_card`, on so many requests.
     """
     config = members[name].model.config
     size = sum(p.numel() for p in members[name].model.parameters())
     return "\n".join([
         HEADER,
         f"# Kitchen assistant, {TITLES[name]}\n",
-        f"{shape(config, size)} It names a dish for the foods that one has.\n",
+        f"{shape_sentence(config, size)} It names a dish for the foods that one has.\n",
         USE,
         "## How it was made\n",
         table(("run", "made by", "seed", "steps", "processor seconds", "SHA-256"),
-              [made(lab, *run) for run in lineage(lab, name, members[name].meta)]),
+              [run_row(lab, *run) for run in lineage(lab, name, members[name].meta)]),
         "## What it read\n",
-        table(("text", "licence", "credit", "SHA-256"), [read(s) for s in lab.profile.sources]),
+        table(("text", "licence", "credit", "SHA-256"),
+              [source_row(s) for s in lab.profile.sources]),
         f"All of it together, cleaned, has the hash `{shipped_log(lab, 'base')['data']}`. The "
         "licences are as the packages state them.\n",
         "## What it can do\n",
@@ -72,7 +73,7 @@ def lineage(lab: Lab, name: str, meta: dict) -> list[tuple[str, Path]]:
     return rows
 
 
-def made(lab: Lab, name: str, path: Path) -> tuple:
+def run_row(lab: Lab, name: str, path: Path) -> tuple:
     """A run's row: from the log beside a shipped checkpoint, or from the learner's own."""
     own = path == lab.path(name)
     log = checkpoint.read_meta(path) if own else shipped_log(lab, name)
@@ -81,14 +82,14 @@ def made(lab: Lab, name: str, path: Path) -> tuple:
     return (TITLES.get(name, "reward model"), by, *facts, f"`{artifacts.sha256_file(path)[:16]}`")
 
 
-def read(name: str) -> tuple[str, ...]:
+def source_row(name: str) -> tuple[str, ...]:
     """A text's row, from `data/sources.toml`."""
     source = sources()[name]
     hashed = f"`{source.sha256[:16]}`" if source.sha256 else "comes with Python"
     return source.title, source.licence, source.credit, hashed
 
 
-def in_words(ability: str, mark: Mark) -> str:
+def in_words(ability: str, mark: Estimate) -> str:
     """A mark: "95 % (92 to 97)", the taste in standard deviations of the SFT model's answers."""
     if ability == TASTE:
         unit = "of SFT's standard deviations"
@@ -102,7 +103,7 @@ def table(heads: tuple, rows: list[tuple]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
-def export(member: Member, card: str, folder: Path) -> list[str]:
+def export(member: LineModel, card: str, folder: Path) -> list[str]:
     """Write model, tokenizer and card in the Hugging Face format; the names of the files.
 
     LabError where the folder cannot be written.

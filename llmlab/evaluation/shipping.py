@@ -6,7 +6,7 @@ from statistics import mean
 import torch
 
 from llmlab import artifacts, checkpoint, kitchen
-from llmlab.chat import Chat, evaluate, score_model
+from llmlab.chat import ChatTemplate, evaluate, score_model
 from llmlab.corpus.corpus import load_corpus
 from llmlab.lab import Lab
 from llmlab.stages import reward
@@ -24,7 +24,7 @@ def measure(lab: Lab, name: str) -> dict[str, float]:
     if name != "reward":
         return evaluate(model, tokenizer)
     answering, _, _ = lab.load(lab.shipped("sft"))
-    chat = Chat(tokenizer)
+    chat = ChatTemplate(tokenizer)
     pairs = reward.held_out_pairs(answering, chat)
     return {"accuracy": reward.accuracy(reward.load_reward(lab, mine=False), chat, pairs)}
 
@@ -33,7 +33,7 @@ def taste_and_rules(lab: Lab) -> dict[str, float]:
     """Mean and deviation of taste and rules over the shipped SFT model's answers to the held-out
     requests: the constants of the gold judge."""
     model, tokenizer, _ = lab.load(lab.shipped("sft"))
-    chat, asked = Chat(tokenizer), kitchen.held_out_requests()
+    chat, asked = ChatTemplate(tokenizer), kitchen.held_out_requests()
     scores = score_model(model, chat, asked)
     taste = torch.tensor([s.taste for s in scores])
     rules = torch.tensor([s.rules for s in scores])
@@ -43,7 +43,7 @@ def taste_and_rules(lab: Lab) -> dict[str, float]:
     }  # fmt: skip
 
 
-def ship(lab: Lab, name: str, command: str) -> Path:
+def publish(lab: Lab, name: str, command: str) -> Path:
     """Keep a finished run as the project's checkpoint: weights in bf16 without the optimiser's
     state, and a log beside it with what made it and what it is worth."""
     tensors, meta = checkpoint.load_checkpoint(lab.path(name))
@@ -72,11 +72,11 @@ def ship(lab: Lab, name: str, command: str) -> Path:
         },
     )
     if name == "base":
-        ship_snapshots(lab)
+        publish_snapshots(lab)
     return path
 
 
-def ship_snapshots(lab: Lab) -> None:
+def publish_snapshots(lab: Lab) -> None:
     """The base's token matrix at log-spaced steps, in one file: each row in 8 bits and a scale."""
     files = sorted((lab.runs / "base-snapshots").glob("*.safetensors"))
     tensors = {}

@@ -25,7 +25,7 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
 """
 
 
-def shape(config: ModelConfig, size: int) -> str:
+def shape_sentence(config: ModelConfig, size: int) -> str:
     """A model in a sentence; size: how many parameters it has."""
     return (
         f"A language model of {size:,} parameters: {config.n_layers} layers of {config.n_heads} "
@@ -38,4 +38,6 @@ def plain_card(config: ModelConfig, size: int) -> str:
     """A card, in Markdown, of a model about which no more is known than its shape."""
     note = "Written by llmlab, without a word on what the model has read or what it can do: whoever"
     note += " hands it on should add both.\n"
-    return "\n".join([HEADER, "# A model from llmlab\n", shape(config, size) + "\n", USE, note])
+    return "\n".join(
+        [HEADER, "# A model from llmlab\n", shape_sentence(config, size) + "\n", USE, note]
+    )

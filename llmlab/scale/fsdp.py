@@ -22,12 +22,12 @@ from llmlab.scale.gpu import FusedOptimizer
 KEPT = 2  # checkpoints of a run: the last, and the one before it
 
 
-def shard(model: Transformer) -> None:
+def shard_model(model: Transformer) -> None:
     """Split a model over all processes, block by block; it multiplies in its compute dtype."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(model.embed.weight.device.type, (distributed.size(),))
+    mesh = init_device_mesh(model.embed.weight.device.type, (distributed.world_size(),))
     # Gradients are added up in fp32: in bf16 small ones would be lost among many.
     policy = MixedPrecisionPolicy(param_dtype=model.compute_dtype, reduce_dtype=torch.float32)
     for part in (*model.blocks, model):
@@ -42,11 +42,11 @@ class ShardedOptimizer(FusedOptimizer):
 
     def _orthogonal(self, matrices: list[Tensor]) -> list[Tensor]:
         whole = torch.stack([matrix.full_tensor() for matrix in matrices])  # (n, rows, cols)
-        count = -(-len(whole) // distributed.size())  # of each process, the last ones perhaps idle
-        padded = whole.new_zeros(count * distributed.size(), *whole.shape[1:])
+        count = -(-len(whole) // distributed.world_size())  # for each process; the last may idle
+        padded = whole.new_zeros(count * distributed.world_size(), *whole.shape[1:])
         padded[: len(whole)] = whole
         own = orthogonalize(padded.split(count)[distributed.rank()], dtype=self.dtype)
-        parts = [torch.empty_like(own) for _ in range(distributed.size())]
+        parts = [torch.empty_like(own) for _ in range(distributed.world_size())]
         dist.all_gather(parts, own.contiguous())
         updates = torch.cat(parts)[: len(whole)]
         return [_like(update, p) for update, p in zip(updates, matrices, strict=True)]
@@ -62,7 +62,7 @@ def _like(whole: Tensor, part: Tensor) -> Tensor:
     )
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A tensor with all its parts, in every process."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
@@ -77,7 +77,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict) -> Non
 
     place = folder / f"step-{step:09d}"
     failed = ""
-    if distributed.first():
+    if distributed.is_main_process():
         shutil.rmtree(place, ignore_errors=True)  # what a kill has left of the same step
         try:
             place.mkdir(parents=True)
@@ -90,7 +90,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict) -> Non
     except (Exception, CheckpointException) as error:  # the latter is no Exception of Python's
         failed = " ".join(str(error).split())[-200:]
     _together(failed, place)
-    if distributed.first():
+    if distributed.is_main_process():
         artifacts.write_json(place / "meta.json", meta)
         for old in _steps(folder)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
@@ -99,7 +99,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict) -> Non
 
 def _together(failed: str, place: Path) -> None:
     """LabError in every process where any of them has failed."""
-    if distributed.anywhere(bool(failed))[0]:
+    if distributed.any_rank(bool(failed))[0]:
         raise LabError(
             f"The checkpoint {place} could not be written ({failed or 'by another process'}); the "
             "one before it was kept. Free some space, then run it again."
@@ -131,7 +131,7 @@ def load(place: Path, tensors: dict[str, Tensor]) -> None:
         load(tensors, storage_reader=HuggingFaceStorageReader(path=str(place)))
     except (Exception, CheckpointException) as error:  # the latter is no Exception of Python's
         failed = " ".join(str(error).split())[-200:]
-    if distributed.anywhere(bool(failed))[0]:
+    if distributed.any_rank(bool(failed))[0]:
         raise LabError(
             f"The checkpoint {place} cannot be read ({failed}). Remove that folder: the run then "
             "goes on from the one before it."

@@ -22,25 +22,27 @@ from llmlab.core.optim import Optimizer
 from llmlab.scale import distributed
 
 
-def prepare(model: Transformer, compiled: bool = False, recompute: bool = False) -> None:
+def prepare_model(
+    model: Transformer, compiled: bool = False, activation_checkpointing: bool = False
+) -> None:
     """Fused attention, compiled blocks, activation checkpointing: a model ready for long training.
 
-    compiled: blocks are alike, so one of them is compiled for all.  recompute: the backward pass
-    computes the activations again instead of keeping them, which takes a part of a step's memory
-    and a third more arithmetic.  Chen et al. 2016.
+    compiled: blocks are alike, so one of them is compiled for all.  activation_checkpointing: the
+    backward pass computes the activations again instead of keeping them, which takes a part of a
+    step's memory and a third more arithmetic.  Chen et al. 2016.
     """
     if model.embed.weight.is_cuda:
         torch.set_float32_matmul_precision("high")  # TF32 for what is left in fp32
     model.hidden = MethodType(causal_hidden, model)
     for block in model.blocks:
-        if recompute:
+        if activation_checkpointing:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if compiled:
             block.compile()
 
 
-def release(model: Transformer) -> None:
-    """Undo `prepare`: for looking inside, masks and parts are wanted again."""
+def restore_model(model: Transformer) -> None:
+    """Undo `prepare_model`: for looking inside, masks and parts are wanted again."""
     model.__dict__.pop("hidden", None)
     for block in model.blocks:
         block.__dict__.pop("forward", None)
@@ -48,15 +50,18 @@ def release(model: Transformer) -> None:
 
 
 @contextlib.contextmanager
-def prepared(model: Transformer, device: str, compiled: bool, recompute: bool) -> Iterator[None]:
-    """While it lasts, the model is as `prepare` makes it: on a GPU; where it would be compiled
-    there, so that a CPU's tests take the same way; and in fp32, in which a CPU is faster so."""
+def prepared_model(
+    model: Transformer, device: str, compiled: bool, activation_checkpointing: bool
+) -> Iterator[None]:
+    """While it lasts, the model is as `prepare_model` makes it: on a GPU; where it would be
+    compiled there, so that a CPU's tests take the same way; and in fp32, in which a CPU is faster
+    so."""
     if device == "cuda" or compiled or model.compute_dtype == torch.float32:
-        prepare(model, compiled and device == "cuda", recompute)
+        prepare_model(model, compiled and device == "cuda", activation_checkpointing)
     try:
         yield
     finally:
-        release(model)
+        restore_model(model)
 
 
 def causal_hidden(model: Transformer, ids: Tensor, cache: KVCache | None = None, mask=None):
@@ -91,7 +96,7 @@ class FusedOptimizer(Optimizer):
         )  # fmt: skip
 
 
-class Ahead:
+class Prefetcher:
     """Prefetches rows: the next batch is made, in pinned memory, while a GPU does this one.
 
     rows: anything with `batch(step, batch, seq_len)`; this process gets its part of it.
@@ -115,11 +120,11 @@ class Ahead:
         return ids.to(self.device, non_blocking=True)
 
     def _make(self, step: int, batch: int, seq_len: int) -> Tensor:
-        ids = distributed.mine(self.rows.batch(step, batch, seq_len))
+        ids = distributed.shard_for_rank(self.rows.batch(step, batch, seq_len))
         return ids.pin_memory() if self.pool else ids
 
 
-class MicroBatches:
+class GradientAccumulation:
     """Gradient accumulation: a step's gradients are taken in micro-batches that fit the memory.
 
     rows: how many at once; halved, which is said, where they do not fit after all.
@@ -148,13 +153,13 @@ class MicroBatches:
             except torch.OutOfMemoryError:
                 pass  # what follows frees memory, which the exception still holds in its frames
             forget()
-            if self.rows == 1 or distributed.size() > 1:
+            if self.rows == 1 or distributed.world_size() > 1:
                 raise LabError(
                     f"A step with {self.rows} rows at once does not fit into this GPU's memory. "
                     "What was saved was kept: ask for fewer minutes, or a shorter context."
                 )
             self.rows = math.ceil(min(self.rows, len(ids)) / 2)
-            distributed.say(
+            distributed.print_once(
                 f"Out of memory: {self.rows} rows at once from here on; nothing is lost."
             )
             if torch.cuda.is_available():

@@ -33,7 +33,7 @@ class Probe:
     tokens_per_s: float
     peak_mb: float
     compile_s: float
-    recompute: bool = False
+    activation_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Plan:
         """The profile with what was chosen in it."""
         return replace(
             profile, model=ModelConfig(**self.model), seq_len=self.seq_len,
-            pretraining_batch=self.batch, micro_batch=self.micro_batch, recompute=self.recompute,
+            pretraining_batch=self.batch, micro_batch=self.micro_batch,
+            activation_checkpointing=self.recompute,
             pretraining_steps=max(1, round(self.tokens / self.batch / self.seq_len)),
         )  # fmt: skip
 
@@ -101,14 +102,16 @@ class Plan:
         }
 
 
-def kept(lab: Lab) -> Plan | None:
+def stored_plan(lab: Lab) -> Plan | None:
     """The plan by which the lab trains; None where nothing was planned."""
     if lab.profile.pretraining_steps is None:
         return None
     return _stored(lab.runs / "plan.json")
 
 
-def fitted(lab: Lab, text_tokens: float, bytes_per_token: float | None = None) -> tuple[Lab, Plan]:
+def with_plan(
+    lab: Lab, text_tokens: float, bytes_per_token: float | None = None
+) -> tuple[Lab, Plan]:
     """The lab with a plan in its profile: the one kept beside its runs, else one made now.
 
     text_tokens: how many there are to read, inf for no end; bytes_per_token: of web text, None for
@@ -117,17 +120,17 @@ def fitted(lab: Lab, text_tokens: float, bytes_per_token: float | None = None) -
     path = lab.runs / "plan.json"
     key = {
         "profile": lab.profile.name, "seconds": lab.seconds("pretraining"), "chip": lab.chip(),
-        "gpus": distributed.size(),
+        "gpus": distributed.world_size(),
         "text_tokens": text_tokens if math.isfinite(text_tokens) else None,
         "bytes_per_token": bytes_per_token, "vocab_size": lab.profile.model.vocab_size,
         "seq_len": lab.profile.seq_len,
     }  # fmt: skip
     made = _stored(path)
-    if distributed.anywhere(made is None or made.key != key)[0]:
-        made = make(lab, key, text_tokens)
-        if distributed.first():
+    if distributed.any_rank(made is None or made.key != key)[0]:
+        made = make_plan(lab, key, text_tokens)
+        if distributed.is_main_process():
             artifacts.write_json(path, asdict(made))
-        distributed.anywhere(False)  # until it is there
+        distributed.any_rank(False)  # until it is there
         made = _stored(path) or made
     return replace(lab, profile=made.applied(lab.profile)), made
 
@@ -142,11 +145,11 @@ def _stored(path: Path) -> Plan | None:
         return None
 
 
-def make(lab: Lab, key: dict, text_tokens: float) -> Plan:
+def make_plan(lab: Lab, key: dict, text_tokens: float) -> Plan:
     """Probe a size, choose by what it showed, probe that: until a size that was probed is chosen,
     or three were; then the last one of them it is."""
     p, seconds = lab.profile, lab.seconds("pretraining") * USABLE
-    shapes = [scaling_law.shape(p.model, depth) for depth in p.depths]
+    shapes = [scaling_law.shape_of_depth(p.model, depth) for depth in p.depths]
     of_web = key["bytes_per_token"]
     rule = scaling_law.of_the_web(of_web) if of_web else scaling_law.of_the_class()
     probes, chosen = {}, shapes[len(shapes) // 2]
@@ -158,13 +161,13 @@ def make(lab: Lab, key: dict, text_tokens: float) -> Plan:
     config = chosen if chosen in probes else config
     found, n = probes[config], scaling_law.size_of(config)
     most = min(_flops(config, found, seconds) / 6 / n, scaling_law.MOST_READINGS * text_tokens)
-    batch = batch_for(most, p.seq_len, distributed.size())
+    batch = batch_for(most, p.seq_len, distributed.world_size())
     tokens = max(1, round(most / batch / p.seq_len)) * batch * p.seq_len
-    rate = found.tokens_per_s * distributed.size()
+    rate = found.tokens_per_s * distributed.world_size()
     return Plan(
         key=key, model=asdict(config), seq_len=p.seq_len, batch=batch,
-        micro_batch=min(found.rows, math.ceil(batch / distributed.size())),
-        recompute=found.recompute, tokens=tokens,
+        micro_batch=min(found.rows, math.ceil(batch / distributed.world_size())),
+        recompute=found.activation_checkpointing, tokens=tokens,
         expected_loss=round(float(rule.loss(n, scaling_law.worth(tokens, text_tokens))), 4),
         expected_s=round(tokens / rate + found.compile_s, 1),
         tokens_per_s=round(rate, 1), peak_mb=round(found.peak_mb, 1),
@@ -174,13 +177,13 @@ def make(lab: Lab, key: dict, text_tokens: float) -> Plan:
 
 def _flops(config: ModelConfig, found: Probe, seconds: float) -> float:
     """What all GPUs together can spend on training that size."""
-    rate = found.tokens_per_s * distributed.size()
+    rate = found.tokens_per_s * distributed.world_size()
     return 6 * scaling_law.size_of(config) * rate * max(1.0, seconds - found.compile_s)
 
 
 def _why(lab: Lab, found: Probe, n: int, tokens: int, seconds: float, text_tokens) -> list[str]:
     """The reasons, in sentences."""
-    gpus = f" on each of {distributed.size()} GPUs" if distributed.size() > 1 else ""
+    gpus = f" on each of {distributed.world_size()} GPUs" if distributed.world_size() > 1 else ""
     why = [
         f"measured: {found.tokens_per_s:,.0f} tokens/s{gpus}, "
         f"{6e-12 * n * found.tokens_per_s:.2f} TFLOP/s, {found.rows} rows at once, "
@@ -206,20 +209,24 @@ def batch_for(tokens: float, seq_len: int, gpus: int) -> int:
 
 def probe(lab: Lab, config: ModelConfig) -> Probe:
     """The best of ever more rows at once: until they do not fit or bring no more speed.  Where not
-    even one row fits, activations are reckoned again instead of kept."""
+    even one row fits, activations are computed again instead of kept."""
     best, rows = None, 1
     while rows <= (256 if lab.device == "cuda" else 4):
         found = _try(lab, config, rows)
         if found is None or (best and found.tokens_per_s < 1.03 * best.tokens_per_s):
             break
         best, rows = found, 2 * rows
-    return best or _try(lab, config, 1, recompute=True) or Probe(1, 1.0, 0.0, 0.0, True)
+    return (
+        best or _try(lab, config, 1, activation_checkpointing=True) or Probe(1, 1.0, 0.0, 0.0, True)
+    )
 
 
-def _try(lab: Lab, config: ModelConfig, rows: int, recompute: bool = False) -> Probe | None:
+def _try(
+    lab: Lab, config: ModelConfig, rows: int, activation_checkpointing: bool = False
+) -> Probe | None:
     """What some steps take; None where they do not fit into the GPU's memory."""
     try:
-        found = _steps(lab, config, rows, recompute)
+        found = _steps(lab, config, rows, activation_checkpointing)
     except torch.OutOfMemoryError:
         found = None
     gc.collect()  # the model is gone by now, and its memory goes back before the next one comes
@@ -230,10 +237,10 @@ def _try(lab: Lab, config: ModelConfig, rows: int, recompute: bool = False) -> P
     return found
 
 
-def _steps(lab: Lab, config: ModelConfig, rows: int, recompute: bool) -> Probe:
+def _steps(lab: Lab, config: ModelConfig, rows: int, activation_checkpointing: bool) -> Probe:
     """A few whole steps on random ids."""
     model = lab.build(config)
-    gpu.prepare(model, lab.profile.compile and lab.device == "cuda", recompute)
+    gpu.prepare_model(model, lab.profile.compile and lab.device == "cuda", activation_checkpointing)
     optimizer = gpu.FusedOptimizer(model.named_parameters())
     optimizer.dtype = lab.dtype
     ids = torch.randint(config.vocab_size, (rows, lab.profile.seq_len + 1), device=lab.device)
@@ -247,4 +254,6 @@ def _steps(lab: Lab, config: ModelConfig, rows: int, recompute: bool) -> Probe:
     first, *rest = gpu.seconds_of(step, 5, lab.device)
     peak = torch.cuda.max_memory_allocated() if lab.device == "cuda" else 0
     each = min(rest)
-    return Probe(rows, rows * lab.profile.seq_len / each, peak / 1e6, first - each, recompute)
+    return Probe(
+        rows, rows * lab.profile.seq_len / each, peak / 1e6, first - each, activation_checkpointing
+    )

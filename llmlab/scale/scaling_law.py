@@ -131,7 +131,7 @@ def of_the_class() -> Law:
 # --- The choice -----------------------------------------------------------------------------
 
 
-def shape(model: ModelConfig, depth: int) -> ModelConfig:
+def shape_of_depth(model: ModelConfig, depth: int) -> ModelConfig:
     """A model of that depth, as wide for it as `model` is for its own."""
     heads = max(1, round(model.n_heads * depth / model.n_layers))
     dim = heads * model.head_dim

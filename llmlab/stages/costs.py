@@ -273,7 +273,7 @@ def published(name: str) -> Model:
     return next(model for model in PUBLISHED if model.name == name)
 
 
-def shares(bill: dict[str, float]) -> dict[str, float]:
+def cost_shares(bill: dict[str, float]) -> dict[str, float]:
     """Each item's share of the whole."""
     return {item: cost / sum(bill.values()) for item, cost in bill.items()}
 
@@ -307,12 +307,12 @@ def published_checks() -> list[Check]:
     ]
     gpt3, big = published("GPT-3"), published("Llama 3.1 405B")
     flops = train_flops(gpt3.parameters, gpt3.tokens)
-    share = shares({**INSTRUCT_GPT, "pretraining": petaflop_days(flops)})["pretraining"]
+    share = cost_shares({**INSTRUCT_GPT, "pretraining": petaflop_days(flops)})["pretraining"]
     checks += [
         Check("GPT-3: FLOPs", 3.14e23, flops, 0.005, "Brown et al. 2020, table D.1"),
         Check("GPT-3: petaflop/s-days", 3640, petaflop_days(flops), 0.005,
               "Brown et al. 2020, table D.1"),
-        Check("InstructGPT: pretraining's share", shares(INSTRUCT_GPT)["pretraining"], share,
+        Check("InstructGPT: pretraining's share", cost_shares(INSTRUCT_GPT)["pretraining"], share,
               0.001, "Ouyang et al. 2022, section 5.1"),
         Check("Llama 3.1 405B: FLOPs", 3.8e25, train_flops(big.parameters, big.tokens), 0.01,
               "Llama Team 2024, section 1"),

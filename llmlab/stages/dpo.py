@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from llmlab import checkpoint
-from llmlab.chat import Batch, Chat, answer_logprobs, evaluate
+from llmlab.chat import Batch, ChatTemplate, answer_logprobs, evaluate
 from llmlab.core.losses import dpo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -21,7 +21,7 @@ from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.stages.reward import more_than, no_pairs, pair_batches, pairs_of_step, training_pairs
 from llmlab.training import loop
-from llmlab.training.model_copies import freeze
+from llmlab.training.model_copies import reference_copy
 
 
 def summed(model: Transformer, batch: Batch) -> Tensor:
@@ -36,7 +36,7 @@ def dpo(
     pairs: list[Pair],
     name: str = "dpo",
     on_step=None,
-) -> loop.Job:
+) -> loop.TrainState:
     """Train `model` on pairs of answers; the reference is the model as it comes in.
 
     Records: the loss, the share of pairs that the implied reward orders right, and by how much
@@ -44,17 +44,17 @@ def dpo(
     """
     if not pairs:
         raise no_pairs()
-    chat, reference, profile = Chat(tokenizer), freeze(model), lab.profile
+    chat, reference, profile = ChatTemplate(tokenizer), reference_copy(model), lab.profile
     beta, lr = profile.dpo_beta, profile.dpo_lr
     optimizer = Optimizer(model.named_parameters(), 0, lr, profile.rl_betas)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job = loop.TrainState(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "dpo", "seed": lab.seed, "beta": beta, "lr": lr, "pairs": len(pairs)}
     job.meta["from"] = checkpoint.fingerprint(model)
     size = min(profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        drawn = distributed.mine(pairs_of_step(pairs, step, size, f"{lab.seed}/dpo"))
-        weight, record = distributed.weight(len(drawn)), Counter()
+        drawn = distributed.shard_for_rank(pairs_of_step(pairs, step, size, f"{lab.seed}/dpo"))
+        weight, record = distributed.token_weight(len(drawn)), Counter()
         for share, batch in pair_batches(lab, chat, drawn):
             chosen, rejected = summed(model, batch).chunk(2)
             with torch.no_grad():
@@ -69,7 +69,7 @@ def dpo(
         return dict(record)
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "dpo", one_step, job)
+        job.steps = loop.steps_for_budget(lab, "dpo", one_step, job)
     loop.run(job, one_step, on_step, name)
     return job
 
@@ -79,6 +79,6 @@ def run(lab: Lab, on_step=None) -> dict:
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
     pairs = training_pairs(lab, model, tokenizer)
-    job = loop.whole(dpo(lab, model, tokenizer, pairs, on_step=on_step))
+    job = loop.require_finished(dpo(lab, model, tokenizer, pairs, on_step=on_step))
     figures = {"steps": job.steps, "pairs": len(pairs), **evaluate(model, tokenizer)}
     return {**figures, "seconds": time.monotonic() - start}

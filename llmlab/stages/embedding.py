@@ -59,7 +59,7 @@ def same_rate(vectors: Tensor, labels: Sequence[str]) -> float:
     return sum(hits) / len(hits)
 
 
-def chance(labels: Sequence[str]) -> float:
+def chance_rate(labels: Sequence[str]) -> float:
     """What `same_rate` is on average when each row's neighbour is drawn by lot."""
     others = len(labels) - 1
     return sum(list(labels).count(label) - 1 for label in labels) / others / len(labels)
@@ -128,7 +128,7 @@ def tsne(vectors: Tensor, perplexity: float = 10, seed: int = 0) -> Tensor:
     return flat / flat.norm(dim=1).max()
 
 
-def kept(vectors: Tensor, flat: Tensor, n: int = 5) -> float:
+def neighbours_kept(vectors: Tensor, flat: Tensor, n: int = 5) -> float:
     """Share of each point's n nearest in the full space that are among its n nearest on a map.
 
     vectors: (rows, dim); flat: (rows, 2); in [0, 1], by lot n / (rows - 1).
@@ -143,7 +143,7 @@ def _nearest(points: Tensor, n: int) -> Tensor:
     return distances.argsort(dim=1, stable=True)[:, :n]
 
 
-def rank_correlation(vectors: Tensor, flat: Tensor) -> float:
+def distance_correlation(vectors: Tensor, flat: Tensor) -> float:
     """Whether pairs that are farther apart in the full space are so on a map, in [-1, 1].
 
     Spearman 1904: the correlation of the ranks of all distances.
@@ -202,8 +202,8 @@ def run(lab: Lab, on_step=None) -> dict:
     return {
         "foods": len(foods),
         "same_family_rate": same_rate(vectors, families),
-        "chance": chance(families),
+        "chance": chance_rate(families),
         "same_kind_rate": same_rate(vectors, kinds),
-        "chance_kind": chance(kinds),
+        "chance_kind": chance_rate(kinds),
         "seconds": time.monotonic() - start,
     }

@@ -16,12 +16,18 @@ from torch import Tensor
 
 from llmlab import artifacts, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Batch, Chat, ask
+from llmlab.chat import Batch, ChatTemplate, generate_answers
 from llmlab.core.model import Transformer
 from llmlab.datasets.preference_pairs import Pair
 from llmlab.kitchen import Food, Request
-from llmlab.stages.reward import RewardModel, chance, compared, score_answers, standardise
-from llmlab.training.model_copies import lower_half
+from llmlab.stages.reward import (
+    RewardModel,
+    label_pair,
+    preference_probability,
+    score_answers,
+    standardise,
+)
+from llmlab.training.model_copies import truncate_layers
 
 CHOICES = ("left", "right", "neither")
 RIDGE = 30.0  # what holds a head at zero weighs as much as about that many comparisons
@@ -72,7 +78,7 @@ def recorded_clicks() -> list[Click]:
     return read_clicks(artifacts.data_dir() / "clicks.json")
 
 
-def record(model: Transformer, chat: Chat, n: int = 30) -> None:
+def record(model: Transformer, chat: ChatTemplate, n: int = 30) -> None:
     """Make the clicks that come with the project: `sweet_tooth` decides n pairs of the model's own
     answers."""
     clicks = decide(find_duels(model, chat, n, seed=1), lambda request, text: sweet_tooth(text))
@@ -93,7 +99,7 @@ def listed_foods(text: str) -> list[Food]:
     return [food for item in items for food in kitchen.foods_in(item)[:1]]
 
 
-def find_duels(model: Transformer, chat: Chat, n: int, seed: int, pool: int = 8):
+def find_duels(model: Transformer, chat: ChatTemplate, n: int, seed: int, pool: int = 8):
     """Pairs of the model's own answers that are worth a click: n of `pool` times as many.
 
     Of all well-formed pairs, those that differ most in what the frozen model sees in them: two
@@ -102,7 +108,10 @@ def find_duels(model: Transformer, chat: Chat, n: int, seed: int, pool: int = 8)
     requests = kitchen.held_out_requests(n * pool, seed=seed + 1)
     texts = [r.text(random.Random(f"duels/{seed}/{i}")) for i, r in enumerate(requests)]
     sides = [
-        [chat.read(a) for a in ask(model, chat, texts, temperature=1.0, seed=2 * seed + i)]
+        [
+            chat.read(a)
+            for a in generate_answers(model, chat, texts, temperature=1.0, seed=2 * seed + i)
+        ]
         for i in (0, 1)
     ]
     fine = [
@@ -121,7 +130,7 @@ def decide(duels: Sequence[tuple], liking: Liking, noise: float = 0.0, seed: int
     for request, left, right in duels:
         asked = kitchen.parse_request(request)
         margin = liking(asked, left) - liking(asked, right)
-        choice = "left" if rng.random() < chance(margin, noise) else "right"
+        choice = "left" if rng.random() < preference_probability(margin, noise) else "right"
         clicks.append(Click(request, left, right, choice if margin or noise else "neither"))
     return clicks
 
@@ -130,16 +139,16 @@ def decide(duels: Sequence[tuple], liking: Liking, noise: float = 0.0, seed: int
 
 
 @torch.inference_mode()
-def states(model: Transformer, chat: Chat, rows: Sequence[tuple[str, str]]) -> Tensor:
+def states(model: Transformer, chat: ChatTemplate, rows: Sequence[tuple[str, str]]) -> Tensor:
     """What the frozen model sees in answers: (request, answer) texts -> (N, dim)."""
-    reader = RewardModel(lower_half(model), chat.tokenizer)
+    reader = RewardModel(truncate_layers(model), chat.tokenizer)
     ids = [(chat.prompt(request), chat.answer(answer)) for request, answer in rows]
     device = reader.head.weight.device
     parts = [ids[i : i + 64] for i in range(0, len(ids), 64)]
     return torch.cat([reader.read(Batch.of(part, device)) for part in parts])
 
 
-def differences(model: Transformer, chat: Chat, duels: Sequence[tuple]) -> Tensor:
+def differences(model: Transformer, chat: ChatTemplate, duels: Sequence[tuple]) -> Tensor:
     """States of the left answers less those of the right ones: (N, dim)."""
     sides = [states(model, chat, [(d[0], d[i]) for d in duels]) for i in (1, 2)]
     return sides[0] - sides[1]
@@ -163,7 +172,7 @@ def fit_head(diffs: Tensor, ridge: float = RIDGE, steps: int = 12) -> Tensor:
     return (w / scale).to(diffs.dtype)
 
 
-def duel_rewards(reward: RewardModel, chat: Chat, duels: Sequence[tuple]) -> list[tuple]:
+def duel_rewards(reward: RewardModel, chat: ChatTemplate, duels: Sequence[tuple]) -> list[tuple]:
     """What a reward model thinks of both answers: (left, right) for each duel."""
     texts = [d[0] for d in duels]
     sides = [score_answers(reward, chat, texts, [chat.answer(d[i]) for d in duels]) for i in (1, 2)]
@@ -203,9 +212,9 @@ def right_share(head: Tensor, diffs: Tensor) -> float:
     return (diffs @ head > 0).float().mean().item()
 
 
-def with_head(model: Transformer, chat: Chat, head: Tensor, pairs) -> RewardModel:
+def with_head(model: Transformer, chat: ChatTemplate, head: Tensor, pairs) -> RewardModel:
     """The frozen model and a head as a reward model, standardised over these pairs' answers."""
-    reward = RewardModel(lower_half(model), chat.tokenizer)
+    reward = RewardModel(truncate_layers(model), chat.tokenizer)
     with torch.no_grad():
         reward.head.weight.copy_(head[None])
     standardise(reward, chat, pairs)
@@ -230,7 +239,9 @@ def by_length(request: Request, text: str) -> float:
     return by_taste(request, text) + 0.15 * len(listed_foods(text))
 
 
-def relabel(chat: Chat, pairs: list[Pair], liking: Liking, noise: float, seed: int) -> list[Pair]:
+def relabel(
+    chat: ChatTemplate, pairs: list[Pair], liking: Liking, noise: float, seed: int
+) -> list[Pair]:
     """The same answers before other annotators, as `make_pairs` has them decide; pairs that they
     like equally are left out."""
     rng, out = random.Random(f"relabel/{seed}"), []
@@ -239,7 +250,7 @@ def relabel(chat: Chat, pairs: list[Pair], liking: Liking, noise: float, seed: i
         a, b = pair.chosen, pair.rejected
         margin = liking(asked, chat.read(a)) - liking(asked, chat.read(b))
         if margin:
-            out.append(compared(pair.request, a, b, margin, noise, rng))
+            out.append(label_pair(pair.request, a, b, margin, noise, rng))
     return out
 
 
@@ -281,7 +292,7 @@ DISHES = (
 )
 
 
-def food_rewards(reward: RewardModel, chat: Chat) -> dict[str, float]:
+def food_rewards(reward: RewardModel, chat: ChatTemplate) -> dict[str, float]:
     """What a reward model thinks of each food: its mean reward as the third food of small dishes
     that do not hold it yet."""
     rows = [
@@ -303,7 +314,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def utility_correlation(reward: RewardModel, chat: Chat) -> float:
+def utility_correlation(reward: RewardModel, chat: ChatTemplate) -> float:
     """Rank correlation of what a reward model thinks of the foods with the hidden utilities."""
     learned = food_rewards(reward, chat)
     hidden = [kitchen.utility(kitchen.FOODS[name]) for name in learned]

@@ -20,13 +20,13 @@ from llmlab.corpus import long_runs
 from llmlab.corpus.corpus import Corpus, load_corpus
 from llmlab.corpus.mixture import Mixture
 from llmlab.datasets import pretokenize
-from llmlab.datasets.token_shards import Blend, Shards
+from llmlab.datasets.token_shards import TokenDataset, WeightedMixture
 from llmlab.lab import Lab
 from llmlab.scale import distributed, fsdp, gpu, planner
-from llmlab.scale.planner import fitted
+from llmlab.scale.planner import with_plan
 from llmlab.stages.tokenization import from_tiktoken, get_encoding
 from llmlab.training import loop
-from llmlab.training.sharded_job import ShardedJob
+from llmlab.training.sharded_job import ShardedTrainState
 
 SNAPSHOTS = 12
 BOM = "\ufeff"  # what editors on Windows put before a text
@@ -76,7 +76,7 @@ def snapshot_steps(steps: int) -> list[int]:
     return sorted({round(steps ** (i / (SNAPSHOTS - 1))) for i in range(SNAPSHOTS)})
 
 
-class Rows:
+class WindowDataset:
     """Random windows of one long text; `batch` is a pure function of seed and step."""
 
     def __init__(self, ids: list[int], seed: int):
@@ -92,7 +92,9 @@ class Rows:
         return torch.stack([self.ids[s : s + seq_len + 1] for s in starts])
 
 
-def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=False) -> loop.Job:
+def pretrain(
+    lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=False
+) -> loop.TrainState:
     """Train a model of the profile's size from random weights on the profile's mixture.
 
     Resumes a run of the same name, seed and data.  snapshots: keep the token matrix at
@@ -107,14 +109,14 @@ def pretrain(lab: Lab, tokenizer: BPE, name="base", on_step=None, snapshots=Fals
     return job
 
 
-def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.Job:
+def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str) -> loop.TrainState:
     """A pretraining run that has not begun; data: a hash of what it reads."""
-    p, kind, made = lab.profile, loop.Job, Optimizer
+    p, kind, made = lab.profile, loop.TrainState, Optimizer
     if lab.device == "cuda":
         made = gpu.FusedOptimizer
-    if distributed.active():
-        fsdp.shard(model)
-        kind, made = ShardedJob, fsdp.ShardedOptimizer
+    if distributed.is_initialized():
+        fsdp.shard_model(model)
+        kind, made = ShardedTrainState, fsdp.ShardedOptimizer
     rates = (p.muon_lr, p.adam_lr, p.adam_betas, p.weight_decay, p.muon_momentum)
     optimizer = made(model.named_parameters(), *rates)
     meta = {"stage": "pretraining", "seed": lab.seed, "data": data}
@@ -123,25 +125,25 @@ def new_job(lab: Lab, model: Transformer, tokenizer: BPE, path: Path, data: str)
 
 def train(
     lab: Lab,
-    job: loop.Job,
-    rows: "Mixture | Rows | Blend",
+    job: loop.TrainState,
+    rows: "Mixture | WindowDataset | WeightedMixture",
     on_step=None,
     snapshots=False,
-    most=math.inf,
+    max_steps=math.inf,
 ) -> None:
-    """The pretraining loop: read rows, score every next id, step.  most: no more steps than this,
-    however many fit the budget.
+    """The pretraining loop: read rows, score every next id, step.  max_steps: no more steps than
+    this, however many fit the budget.
 
     Text that is read more than four times is worth less each time (Muennighoff et al. 2023), and
     a small model begins to recite it: dropout holds against that.
     """
     profile, model = lab.profile, job.model
-    text, micro = gpu.Ahead(rows, lab.device), gpu.MicroBatches(profile.micro_batch)
+    text, micro = gpu.Prefetcher(rows, lab.device), gpu.GradientAccumulation(profile.micro_batch)
     size = profile.pretraining_batch, profile.seq_len
 
     def one_step(step: int) -> dict:
         ids = text.batch(step, *size)  # (B, T + 1), in one process all rows of the step
-        weight = distributed.weight(len(ids))
+        weight = distributed.token_weight(len(ids))
 
         def part_loss(part: torch.Tensor, share: float) -> float:
             loss = next_token_loss(model(part[:, :-1]), part[:, 1:])  # (B, T) in, as many to guess
@@ -152,30 +154,30 @@ def train(
         norm = job.update(learning_rate(step, job.horizon))
         return {"loss": loss, "grad_norm": round(norm, 4), "tokens": math.prod(size)}
 
-    def keep_snapshot(job: loop.Job) -> None:
+    def keep_snapshot(job: loop.TrainState) -> None:
         if job.step in snapshot_steps(job.steps):
             path = job.path.with_name(f"{job.path.stem}-snapshots") / f"{job.step:07d}.safetensors"
-            embedding = fsdp.whole(model.embed.weight.detach()).bfloat16().cpu()
-            if distributed.first():
+            embedding = fsdp.full_tensor(model.embed.weight.detach()).bfloat16().cpu()
+            if distributed.is_main_process():
                 checkpoint.save_checkpoint(path, {"embed": embedding}, {"step": job.step})
 
     resumed = job.resume()  # perhaps in another number format, so before the model is made ready
-    with gpu.prepared(model, lab.device, profile.compile, profile.recompute):
+    with gpu.prepared_model(model, lab.device, profile.compile, profile.activation_checkpointing):
         if not resumed:
-            job.steps = min(most, loop.calibrate(lab, "pretraining", one_step, job))
+            job.steps = min(max_steps, loop.steps_for_budget(lab, "pretraining", one_step, job))
         rate = loop.DROPOUT if rows.epochs(job.steps * math.prod(size)) > EPOCHS else 0.0
         keep = keep_snapshot if snapshots else None
         loop.run(job, one_step, on_step, "pretraining", keep, dropout_rate=rate)
 
 
-def judged(lab: Lab, job: loop.Job) -> dict[str, float]:
+def evaluate_run(lab: Lab, job: loop.TrainState) -> dict[str, float]:
     """What a run is worth on text that it never read: recipes, and web text where it is here.  Of
     one that was planned, how good the forecast was, which is printed as well."""
     model, tokenizer, corpus = job.model, job.tokenizer, load_corpus(lab.profile.sources)
     figures = {"val_bpb": held_out_bpb(lab, model, tokenizer, corpus)}
     if web := pretokenize.held_out(lab, tokenizer)[: lab.profile.val_documents]:
         figures["web_val_bpb"] = bits_per_byte(model, tokenizer, web)
-    forecast = planner.kept(lab) if job.steps == lab.profile.pretraining_steps else None
+    forecast = planner.stored_plan(lab) if job.steps == lab.profile.pretraining_steps else None
     if forecast and (found := figures.get(forecast.measure())):
         figures |= forecast.against(found, job.seconds)
         print(forecast.verdict(figures))
@@ -198,12 +200,12 @@ def sample_text(model: Transformer, tokenizer: BPE, prompt="", n=120, temperatur
 def run(lab: Lab, on_step=None) -> dict:
     """The stage: train live from random weights, then measure the slow-cooked base as well."""
     start, tokenizer = time.monotonic(), lab.tokenizer()
-    job = loop.whole(pretrain(lab, tokenizer, on_step=on_step, snapshots=True))
+    job = loop.require_finished(pretrain(lab, tokenizer, on_step=on_step, snapshots=True))
     trained = time.monotonic() - start
     n_parameters = sum(p.numel() for p in job.model.parameters())
     tokens = sum(r["tokens"] for r in job.log)
     figures = {
-        **judged(lab, job),
+        **evaluate_run(lab, job),
         "parameters": n_parameters,
         "tokens": tokens,
         "steps": job.steps,
@@ -250,7 +252,7 @@ def text_tokenizer(kind: str, text: str, vocab_size: int | None = None) -> BPE:
         return BPE(())
     if kind == "gpt2":
         return from_tiktoken(get_encoding("gpt2"))
-    text = long_runs.to_learn_from(text)
+    text = long_runs.to_learn_from(main_text)
     try:
         return fitting_bpe(text) if vocab_size is None else train_bpe(text, vocab_size)
     except ValueError as error:
@@ -297,7 +299,7 @@ def pretrain_text(
             f"The text has {len(ids)} tokens, and the model reads {profile.seq_len + 1} at a time. "
             "Give a longer text, or --tokenizer char; nothing was done."
         )
-    rows = Rows(ids, lab.seed)
+    rows = WindowDataset(ids, lab.seed)
     model = lab.build(replace(profile.model, vocab_size=tokenizer.vocab_size))
     job = new_job(lab, model, tokenizer, path, artifacts.text_hash(text))
     train(lab, job, rows, on_step)
@@ -305,31 +307,31 @@ def pretrain_text(
     return {"val_bpb": val, "steps": job.steps, "tokens": sum(r["tokens"] for r in job.log)}
 
 
-def planned(lab: Lab) -> Lab:
+def plan_for_machine(lab: Lab) -> Lab:
     """The lab with sizes that suit this machine and its minutes, which are printed; as it is where
     its profile leaves nothing to choose."""
     if not lab.profile.depths:
         return lab
-    p, (tokens, web) = lab.profile, text(lab)
+    p, (tokens, web) = lab.profile, main_text(lab)
     model = replace(p.model, vocab_size=lab.tokenizer().vocab_size)
-    seq_len = context(web.ids_per_document(), model.max_seq_len) if web else p.seq_len
+    seq_len = context_length(web.ids_per_document(), model.max_seq_len) if web else p.seq_len
     lab = replace(lab, profile=replace(p, model=model, seq_len=seq_len))
-    lab, plan = fitted(lab, tokens, web.bytes_per_token() if web else None)
+    lab, plan = with_plan(lab, tokens, web.bytes_per_token() if web else None)
     print(plan.text())
     return lab
 
 
-def context(document: float, most: int) -> int:
+def context_length(document: float, longest: int) -> int:
     """The context length, in ids: the least power of two that holds a document of so many, but 256
     at least, and no more than the model can read."""
-    return min(most, max(256, 1 << math.ceil(math.log2(document))))
+    return min(longest, max(256, 1 << math.ceil(math.log2(document))))
 
 
-def text(lab: Lab) -> tuple[int, Shards | None]:
+def main_text(lab: Lab) -> tuple[int, TokenDataset | None]:
     """How many ids a run reads before it has read its main text once, and that text where it is of
     the web; None where it is the class's recipes."""
     tokenizer, p = lab.tokenizer(), lab.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, lab.seed)
     rows = pretokenize.rows_of(lab, tokenizer, mixture)
-    main = rows.main() if isinstance(rows, Blend) else rows
-    return math.ceil(1 / rows.epochs(1)), main if isinstance(main, Shards) else None
+    main = rows.main() if isinstance(rows, WeightedMixture) else rows
+    return math.ceil(1 / rows.epochs(1)), main if isinstance(main, TokenDataset) else None

@@ -7,7 +7,7 @@ from statistics import mean
 import torch
 
 from llmlab import artifacts, checkpoint, kitchen
-from llmlab.chat import Chat, score_model
+from llmlab.chat import ChatTemplate, score_model
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import ABILITIES, TASTE, Request, Score
@@ -19,7 +19,7 @@ from llmlab.lab import Lab
 TITLES = {"base": "base", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO", "last": "last"}
 
 
-class Page(Chat):
+class PageTemplate(ChatTemplate):
     """How one asks a model that has never seen a chat: as the pages ask that it has read (see
     `mixture.card_layout`).  Its answer is the next line, and "You need" stands for a colon."""
 
@@ -33,16 +33,16 @@ class Page(Chat):
 
 
 @dataclass(frozen=True)
-class Member:
+class LineModel:
     """A model of the line, and how it is asked."""
 
     title: str
     model: Transformer
-    chat: Chat
+    chat: ChatTemplate
     meta: dict
 
 
-def line(lab: Lab) -> dict[str, Member]:
+def load_line(lab: Lab) -> dict[str, LineModel]:
     """The models that are there, by name: the learner's own where comparable, else the shipped.
 
     Prints which, and which are missing.  The base is the shipped one, from which the others come.
@@ -54,14 +54,14 @@ def line(lab: Lab) -> dict[str, Member]:
         except artifacts.LabError:
             missing.append(title)
             continue
-        chat = (Page if name == "base" else Chat)(tokenizer)
-        members[name] = Member(title, model, chat, meta)
+        chat = (PageTemplate if name == "base" else ChatTemplate)(tokenizer)
+        members[name] = LineModel(title, model, chat, meta)
     if missing:
         print(f"Not there yet, and left out: {', '.join(missing)}.")
     return members
 
 
-def parents(models: dict[str, Member]) -> dict[str, str | None]:
+def parents(models: dict[str, LineModel]) -> dict[str, str | None]:
     """Of each model the one among these that it was trained from; None where that one is not here.
 
     A checkpoint holds the hash of the weights that it began with, so that a learner's own SFT model
@@ -80,15 +80,17 @@ def hashes(model: Transformer, meta: dict) -> set[str]:
 # --- The report card ------------------------------------------------------------------------
 
 
-def shares(model: Transformer, tokenizer: BPE, n: int = 300) -> dict[str, float]:
+def ability_shares(model: Transformer, tokenizer: BPE, n: int = 300) -> dict[str, float]:
     """Ability -> the share of those that ask for it in the evaluation set and get it."""
     requests = kitchen.evaluation_set(n)
-    scores = score_model(model, Chat(tokenizer), requests)
-    return {ability: mean(kitchen.values(requests, scores, ability)) for ability in ABILITIES}
+    scores = score_model(model, ChatTemplate(tokenizer), requests)
+    return {
+        ability: mean(kitchen.ability_scores(requests, scores, ability)) for ability in ABILITIES
+    }
 
 
 @dataclass(frozen=True)
-class Mark:
+class Estimate:
     """A mean with its interval of 95 %; change: 1 or -1 where the interval of the difference to
     the model's parent, request by request, lies above or below 0."""
 
@@ -100,27 +102,29 @@ class Mark:
 
 def report_card(
     requests: list[Request], scores: dict[str, list[Score]], parents: dict[str, str | None]
-) -> dict[str, dict[str, Mark]]:
+) -> dict[str, dict[str, Estimate]]:
     """Ability -> model -> mark; scores: those of each model, by name; parents: see `parents`."""
     return {
-        ability: {name: mark(requests, scores, ability, name, parents.get(name)) for name in scores}
+        ability: {
+            name: estimate(requests, scores, ability, name, parents.get(name)) for name in scores
+        }
         for ability in [*ABILITIES, TASTE]
     }
 
 
-def mark(
+def estimate(
     requests: list[Request], scores: dict[str, list[Score]], ability: str, name: str,
     parent: str | None,
-) -> Mark:  # fmt: skip
+) -> Estimate:  # fmt: skip
     """One mark: Wilson's interval for a share, the bootstrap's for the taste."""
-    here = kitchen.values(requests, scores[name], ability)
+    here = kitchen.ability_scores(requests, scores[name], ability)
     interval = bootstrap(here) if ability == TASTE else wilson(sum(here), len(here))
     change = 0
     if parent in scores:
-        before = kitchen.values(requests, scores[parent], ability)
+        before = kitchen.ability_scores(requests, scores[parent], ability)
         low, high = difference(before, here)
         change = (low > 0) - (high < 0)
-    return Mark(mean(here), *interval, change)
+    return Estimate(mean(here), *interval, change)
 
 
 def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from llmlab import checkpoint, kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Batch, Chat, Example, answered, micro_batches
+from llmlab.chat import Batch, ChatTemplate, Example, answer_requests, micro_batches
 from llmlab.core.losses import bradley_terry_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -30,7 +30,7 @@ from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.stages.sft import training_cards
 from llmlab.training import loop
-from llmlab.training.model_copies import lower_half
+from llmlab.training.model_copies import truncate_layers
 
 if TYPE_CHECKING:
     from llmlab.datasets.preference_pairs import Comparisons
@@ -85,7 +85,7 @@ def training_requests(lab: Lab, n: int, seed: int) -> list[Request]:
 
 def make_pairs(
     model: Transformer,
-    chat: Chat,
+    chat: ChatTemplate,
     requests: list[Request],
     seed: int,
     noise: float = NOISE,
@@ -99,7 +99,7 @@ def make_pairs(
     sigmoid((liking a - liking b) / noise), the Bradley-Terry model; noise 0 is their taste itself.
     Pairs of answers that are liked equally are dropped.
     """
-    samples = answered(model, chat, requests, seed, temperature=1.0, n=answers)
+    samples = answer_requests(model, chat, requests, seed, temperature=1.0, n=answers)
     rng, pairs = random.Random(f"pairs/{seed}"), []
     for i, request in enumerate(requests):
         given = samples[i * answers : (i + 1) * answers]
@@ -107,14 +107,14 @@ def make_pairs(
         for (liking_a, a), (liking_b, b) in itertools.combinations(liked, 2):
             if liking_a != liking_b:
                 margin = liking_a - liking_b
-                pairs.append(compared(a.request, a.answer, b.answer, margin, noise, rng))
+                pairs.append(label_pair(a.request, a.answer, b.answer, margin, noise, rng))
     rng.shuffle(pairs)
     return pairs
 
 
-def compared(request: str, a: list[int], b: list[int], margin: float, noise: float, rng) -> Pair:
+def label_pair(request: str, a: list[int], b: list[int], margin: float, noise: float, rng) -> Pair:
     """A pair as an annotator leaves it who likes a better than b by this margin, not 0."""
-    first = rng.random() < chance(margin, noise)
+    first = rng.random() < preference_probability(margin, noise)
     chosen, rejected = (a, b) if first else (b, a)
     return Pair(request, chosen, rejected, first == (margin > 0))
 
@@ -129,7 +129,7 @@ def training_pairs(
     n, answers = lab.profile.reward_requests, lab.profile.reward_answers
     share = others.share if others else 0.0
     requests = training_requests(lab, round(n * (1 - share)), lab.seed)
-    pairs = make_pairs(model, Chat(tokenizer), requests, lab.seed, answers=answers)
+    pairs = make_pairs(model, ChatTemplate(tokenizer), requests, lab.seed, answers=answers)
     if others:
         pairs += others.draw(round(n * share) * math.comb(answers, 2), lab.seed)
         random.Random(f"mixed/{lab.seed}").shuffle(pairs)
@@ -155,28 +155,28 @@ def pairs_of_step(pairs: list[Pair], step: int, size: int, seed: str) -> list[Pa
     ]
 
 
-def chance(margin: float, noise: float) -> float:
+def preference_probability(margin: float, noise: float) -> float:
     """That an annotator prefers what they like better by this margin; noise 0: always."""
     if not noise:
         return float(margin > 0)
     return 1 / (1 + math.exp(-max(-30, min(30, margin / noise))))
 
 
-def as_batch(chat: Chat, pairs: list[Pair], device) -> Batch:
+def pair_batch(chat: ChatTemplate, pairs: list[Pair], device) -> Batch:
     """Chosen answers, then the rejected ones in the same order: 2 B rows."""
     rows = [(chat.prompt(p.request), p.chosen) for p in pairs]
     rows += [(chat.prompt(p.request), p.rejected) for p in pairs]
     return Batch.of(rows, device)
 
 
-def pair_batches(lab: Lab, chat: Chat, pairs: list[Pair]) -> Iterator[tuple[float, Batch]]:
-    """A step's pairs in micro-batches: (share of all the pairs, `as_batch` of those)."""
+def pair_batches(lab: Lab, chat: ChatTemplate, pairs: list[Pair]) -> Iterator[tuple[float, Batch]]:
+    """A step's pairs in micro-batches: (share of all the pairs, `pair_batch` of those)."""
 
     def ids(pair: Pair) -> int:
         return 2 * (len(chat.prompt(pair.request)) + max(len(pair.chosen), len(pair.rejected)))
 
     for part in micro_batches(pairs, lab.profile.micro_tokens, ids):
-        yield len(part) / len(pairs), as_batch(chat, part, lab.device)
+        yield len(part) / len(pairs), pair_batch(chat, part, lab.device)
 
 
 # --- Training and measuring -----------------------------------------------------------------
@@ -192,7 +192,7 @@ def no_pairs() -> LabError:
 
 def train_reward(
     lab: Lab, model: Transformer, tokenizer: BPE, pairs: list[Pair], name="reward", on_step=None
-) -> tuple[RewardModel, loop.Job]:
+) -> tuple[RewardModel, loop.TrainState]:
     """Fit a reward model to the pairs; it starts as the lower half of `model`, which is copied.
 
     The head's bias is set at the end so that the mean reward of the pairs is 0 and, by the scale,
@@ -200,17 +200,17 @@ def train_reward(
     """
     if not pairs:
         raise no_pairs()
-    reward, chat = RewardModel(lower_half(model), tokenizer), Chat(tokenizer)
+    reward, chat = RewardModel(truncate_layers(model), tokenizer), ChatTemplate(tokenizer)
     profile = lab.profile
     optimizer = Optimizer(reward.named_parameters(), profile.reward_muon_lr, profile.reward_adam_lr)
-    job = loop.Job(reward.backbone, tokenizer, optimizer, lab.path(name), extra=reward.head)
+    job = loop.TrainState(reward.backbone, tokenizer, optimizer, lab.path(name), head=reward.head)
     job.meta = {"stage": "reward", "seed": lab.seed, "pairs": len(pairs)}
     job.meta["from"] = checkpoint.fingerprint(model)
     size = min(profile.reward_batch, len(pairs))
 
     def one_step(step: int) -> dict:
-        drawn = distributed.mine(pairs_of_step(pairs, step, size, f"{lab.seed}/reward"))
-        weight, record = distributed.weight(len(drawn)), Counter()
+        drawn = distributed.shard_for_rank(pairs_of_step(pairs, step, size, f"{lab.seed}/reward"))
+        weight, record = distributed.token_weight(len(drawn)), Counter()
         for share, batch in pair_batches(lab, chat, drawn):
             chosen, rejected = reward(batch).chunk(2)
             loss = bradley_terry_loss(chosen, rejected)
@@ -221,7 +221,7 @@ def train_reward(
         return dict(record)
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "reward", one_step, job)
+        job.steps = loop.steps_for_budget(lab, "reward", one_step, job)
         if not lab.steps:
             job.steps = max(1, min(job.steps, profile.reward_passes * len(pairs) // size))
     # Without dropout, some thousand pairs are soon known by heart.
@@ -233,7 +233,7 @@ def train_reward(
 
 
 @torch.no_grad()
-def standardise(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> None:
+def standardise(reward: RewardModel, chat: ChatTemplate, pairs: list[Pair]) -> None:
     """Shift and scale the head: mean 0, standard deviation 1 over these pairs' answers."""
     rewards = torch.cat(score_pairs(reward, chat, pairs))
     reward.head.bias.sub_(rewards.mean()).div_(rewards.std())
@@ -241,16 +241,19 @@ def standardise(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> None:
 
 
 @torch.inference_mode()
-def score_pairs(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> tuple[Tensor, Tensor]:
+def score_pairs(
+    reward: RewardModel, chat: ChatTemplate, pairs: list[Pair]
+) -> tuple[Tensor, Tensor]:
     """Rewards of the chosen and of the rejected answers: (N,) each."""
     device = reward.head.weight.device
     parts = [
-        reward(as_batch(chat, pairs[i : i + 64], device)).chunk(2) for i in range(0, len(pairs), 64)
+        reward(pair_batch(chat, pairs[i : i + 64], device)).chunk(2)
+        for i in range(0, len(pairs), 64)
     ]
     return torch.cat([c for c, _ in parts]), torch.cat([r for _, r in parts])
 
 
-def score_answers(reward: RewardModel, chat: Chat, texts: list[str], answers) -> Tensor:
+def score_answers(reward: RewardModel, chat: ChatTemplate, texts: list[str], answers) -> Tensor:
     """Rewards of answers to requests: (N,)."""
     return score_rows(reward, [(chat.prompt(t), a) for t, a in zip(texts, answers, strict=True)])
 
@@ -269,12 +272,12 @@ def more_than(chosen: Tensor, rejected: Tensor) -> float:
     return ((chosen > rejected).float() + (chosen == rejected) / 2).mean().item()
 
 
-def accuracy(reward: RewardModel, chat: Chat, pairs: list[Pair]) -> float:
+def accuracy(reward: RewardModel, chat: ChatTemplate, pairs: list[Pair]) -> float:
     """Share of pairs that the model orders as they stand."""
     return more_than(*score_pairs(reward, chat, pairs))
 
 
-def held_out_pairs(model: Transformer, chat: Chat, n: int = 600) -> list[Pair]:
+def held_out_pairs(model: Transformer, chat: ChatTemplate, n: int = 600) -> list[Pair]:
     """Pairs of answers to the held-out requests, in the order of the taste without noise."""
     requests = kitchen.held_out_requests(n + n // 4)
     return make_pairs(model, chat, requests, seed=99, noise=0.0)[:n]
@@ -295,12 +298,12 @@ def run(lab: Lab, on_step=None, others: "Comparisons | None" = None) -> dict:
     """The stage: pairs of the SFT model's answers, a reward model, its accuracy on new pairs."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
-    chat = Chat(tokenizer)
+    chat = ChatTemplate(tokenizer)
     pairs = training_pairs(lab, model, tokenizer, others)
     test = held_out_pairs(model, chat)
     sampled = time.monotonic() - start
     reward, job = train_reward(lab, model, tokenizer, pairs, on_step=on_step)
-    loop.whole(job)
+    loop.require_finished(job)
     tests = {name: found for name, found in (others.held_out() if others else {}).items() if found}
     return {
         "accuracy": accuracy(reward, chat, test),

@@ -22,10 +22,10 @@ from llmlab.artifacts import LabError
 from llmlab.chat import (
     MAX_ANSWER,
     Batch,
-    Chat,
+    ChatTemplate,
     Sample,
     answer_logprobs,
-    answered,
+    answer_requests,
     evaluate,
     micro_batches,
     sample_answers,
@@ -34,24 +34,24 @@ from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, mas
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
 from llmlab.core.tokenizer import BPE
-from llmlab.datasets.gsm8k import Marks, solved
+from llmlab.datasets.gsm8k import VerifierScore, solve_rate
 from llmlab.kitchen import Request, Score
 from llmlab.lab import Lab
 from llmlab.scale import distributed
 from llmlab.stages.reward import RewardModel, load_reward, score_rows, training_requests
 from llmlab.training import loop
-from llmlab.training.model_copies import cast, freeze, unfreeze
+from llmlab.training.model_copies import reference_copy, to_compute_dtype, trainable_copy
 
 if TYPE_CHECKING:
     from llmlab.datasets.gsm8k import Problem, Problems
 
 
-def rules_reward(score: Score | Marks) -> float:
+def rules_reward(score: Score | VerifierScore) -> float:
     """What GRPO climbs: the mean of the rules, and one more for keeping all of them."""
     return score.rules + score.kept
 
 
-class Requests:
+class PromptSampler:
     """Endless training requests: the k-th step's are a pure function of seed and step.
 
     problems: of other kinds, which take the place of their share of a step's requests.
@@ -74,7 +74,7 @@ class Requests:
 class Policy:
     """The model that learns, as it answers the requests of each step."""
 
-    def __init__(self, lab: Lab, model: Transformer, chat: Chat, requests: Requests):
+    def __init__(self, lab: Lab, model: Transformer, chat: ChatTemplate, requests: PromptSampler):
         self.lab, self.model, self.chat, self.requests = lab, model, chat, requests
         self.writer: Transformer | None = None  # one copy for the whole run
         self.most = requests.problems.longest if requests.problems else MAX_ANSWER
@@ -84,8 +84,8 @@ class Policy:
 
         Every process draws with another seed.
         """
-        requests, texts = map(distributed.mine, self.requests.draw(step, n_requests))
-        self.writer = cast(self.model, self.writer)
+        requests, texts = map(distributed.shard_for_rank, self.requests.draw(step, n_requests))
+        self.writer = to_compute_dtype(self.model, self.writer)
         seed = self.lab.seed * 1_000_003 + step + 500_009 * distributed.rank()
         how = {"temperature": 1.0, "seed": seed, "most": self.most}
         return sample_answers(self.writer, self.chat, requests, texts, n, **how)
@@ -118,32 +118,35 @@ def grpo(
     kl_coef: float | None = None,
     on_step=None,
     on_rollouts: Callable[[int, list[Sample]], None] | None = None,
-    term: Callable[[str, str], float] | None = None,
-    taste: RewardModel | None = None,
+    extra_reward: Callable[[str, str], float] | None = None,
+    preference_model: RewardModel | None = None,
     problems: "Problems | None" = None,
-) -> loop.Job:
+) -> loop.TrainState:
     """Group-relative policy optimisation on a reward of the judge's scores.
 
     kl_coef: the weight of the KL penalty, else the profile's.
     problems: requests of another kind, by their share; each earns what its own verifier says.
 
-    taste: a reward model, for an assistant that is reliable and has taste as well.  An answer that
-    keeps every rule earns up to the profile's `last_preference` more, by sigmoid(its number); to
-    others taste is worth nothing.  Groups are then not divided by their deviation: where all keep
-    the rules, that would make a shade of taste as weighty as a rule.
+    preference_model: a reward model, for an assistant that is reliable and has taste as well.  An
+    answer that keeps every rule earns up to the profile's `last_preference` more, by sigmoid(its
+    number); to others taste is worth nothing.  Groups are then not divided by their deviation:
+    where all keep the rules, that would make a shade of taste as weighty as a rule.
 
-    term: what a request and its answer, as texts, earn besides, such as a learner's own rule.
+    extra_reward: what a request and its answer, as texts, earn besides, such as a learner's own
+    rule.
     on_rollouts(step, samples): called with the answers that teach something, group by group; it
     may be called for a step twice, first while the budget is measured.
     """
-    profile, reference = lab.profile, freeze(model)
-    policy = Policy(lab, model, Chat(tokenizer), Requests(lab, problems))
+    profile, reference = lab.profile, reference_copy(model)
+    policy = Policy(lab, model, ChatTemplate(tokenizer), PromptSampler(lab, problems))
     kl_coef = profile.grpo_kl_coef if kl_coef is None else kl_coef
     optimizer = Optimizer(model.named_parameters(), 0, profile.grpo_lr, profile.rl_betas)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job = loop.TrainState(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.grpo_lr}
     job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
-    job.meta |= {"judge": checkpoint.fingerprint(taste.backbone)} if taste else {}
+    job.meta |= (
+        {"judge": checkpoint.fingerprint(preference_model.backbone)} if preference_model else {}
+    )
     job.meta["from"] = checkpoint.fingerprint(model)
 
     def one_step(step: int) -> dict:
@@ -151,14 +154,14 @@ def grpo(
         for sample in samples:
             sample.parts = sample.score.parts
             sample.reward = float(reward(sample.score))
-            if term:
-                sample.reward += float(term(sample.request, sample.text))
-        if taste:
-            add_taste(taste, samples, profile.last_preference)
+            if extra_reward:
+                sample.reward += float(extra_reward(sample.request, sample.text))
+        if preference_model:
+            add_taste(preference_model, samples, profile.last_preference)
         check_rewards(samples)
-        informative = set_advantages(samples, profile.grpo_group, scale=taste is None)
+        informative = set_advantages(samples, profile.grpo_group, scale=preference_model is None)
         record = learn(informative)
-        if distributed.anywhere(bool(informative))[0]:
+        if distributed.any_rank(bool(informative))[0]:
             job.update(learning_rate(step, job.horizon, warmup=0.1, cooldown=0.4))
         if on_rollouts:
             on_rollouts(step + 1, informative)
@@ -168,7 +171,7 @@ def grpo(
         """Takes the gradients of the samples' loss; each gets its kl."""
         loss = kl = 0.0
         n = sum(len(sample.answer) for sample in samples)
-        weight = distributed.weight(n)
+        weight = distributed.token_weight(n)
         for part in micro_batches(samples, profile.micro_tokens, len):
             batch = Batch.of([sample.row for sample in part], lab.device)
             advantage = torch.tensor([sample.advantage[0] for sample in part], device=lab.device)
@@ -185,7 +188,9 @@ def grpo(
         return {"loss": loss, "kl": kl}
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "last" if taste else "grpo", one_step, job)
+        job.steps = loop.steps_for_budget(
+            lab, "last" if preference_model else "grpo", one_step, job
+        )
     loop.run(job, one_step, on_step, name)
     return job
 
@@ -217,7 +222,7 @@ def grpo_record(samples: list[Sample], informative: list[Sample]) -> dict[str, f
         "once": mean(s.score.once == 1 for s in samples),
         "taught": len(informative) / len(samples), "length": mean(len(s.answer) for s in samples),
     }  # fmt: skip
-    if marks := [s.score for s in samples if isinstance(s.score, Marks)]:
+    if marks := [s.score for s in samples if isinstance(s.score, VerifierScore)]:
         record["solved"] = mean(m.right for m in marks)
     return record
 
@@ -234,26 +239,28 @@ def ppo(
     kl_coef: float | None = None,
     on_step=None,
     on_rollouts: Callable[[int, list[Sample]], None] | None = None,
-) -> loop.Job:
+) -> loop.TrainState:
     """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
 
     The reward comes at an answer's last token; at each token stands the KL penalty, -kl_coef *
     log(policy / reference), Ouyang et al. 2022, eq. 2.  The gold judge is only watched.
     kl_coef, on_rollouts: as for `grpo`, with all answers.
     """
-    profile, reference = lab.profile, freeze(model)
-    policy = Policy(lab, model, Chat(tokenizer), Requests(lab))
+    profile, reference = lab.profile, reference_copy(model)
+    policy = Policy(lab, model, ChatTemplate(tokenizer), PromptSampler(lab))
     kl_coef = profile.ppo_kl_coef if kl_coef is None else kl_coef
     critic = nn.Linear(model.config.dim, 1, device=lab.device)
     nn.init.zeros_(critic.weight)
     nn.init.zeros_(critic.bias)
     both = [*model.named_parameters(), *((f"critic.{k}", p) for k, p in critic.named_parameters())]
     optimizer = Optimizer(both, 0, profile.ppo_lr, profile.rl_betas)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name), extra=critic)
+    job = loop.TrainState(model, tokenizer, optimizer, lab.path(name), head=critic)
     job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.ppo_lr}
     job.meta["judge"] = checkpoint.fingerprint(reward.backbone)
     job.meta["from"] = checkpoint.fingerprint(model)
-    updates = -(-profile.ppo_batch // distributed.size() // profile.ppo_minibatch)  # on each rank
+    updates = -(
+        -profile.ppo_batch // distributed.world_size() // profile.ppo_minibatch
+    )  # on each rank
 
     def one_step(step: int) -> dict:
         samples = policy.answer(step, profile.ppo_batch)
@@ -307,11 +314,11 @@ def ppo(
         error = (critic(hidden.float())[..., 0] - returns).square()
         policy_loss = ppo_loss(logp, old_logp, advantage, mask)
         loss = policy_loss + profile.ppo_value_coef * masked_mean(error, mask)
-        job.backward(loss, distributed.weight(mask.sum().item()))
+        job.backward(loss, distributed.token_weight(mask.sum().item()))
         return loss.item()
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "ppo", one_step, job)
+        job.steps = loop.steps_for_budget(lab, "ppo", one_step, job)
     loop.run(job, one_step, on_step, name)
     return job
 
@@ -331,7 +338,7 @@ def answer_gae(rewards, values, mask):
 def variety(model: Transformer, tokenizer: BPE, n_requests: int = 40, n: int = 16) -> float:
     """Distinct answers among n to the same held-out request, as a share, at temperature 1."""
     asked = kitchen.held_out_requests(n_requests)
-    samples = answered(model, Chat(tokenizer), asked, temperature=1.0, n=n)
+    samples = answer_requests(model, ChatTemplate(tokenizer), asked, temperature=1.0, n=n)
     return mean(
         len({tuple(s.answer) for s in samples[i * n : i * n + n]}) / n for i in range(len(asked))
     )
@@ -341,7 +348,7 @@ def times_kept(model: Transformer, tokenizer: BPE, n_requests: int = 64, n: int 
     """For each of the first held-out requests: how many of n answers, drawn at temperature 1,
     keep every rule."""
     asked = kitchen.held_out_requests(n_requests)
-    samples = answered(model, Chat(tokenizer), asked, temperature=1.0, n=n)
+    samples = answer_requests(model, ChatTemplate(tokenizer), asked, temperature=1.0, n=n)
     kept = [sample.score.kept for sample in samples]
     return [sum(kept[i : i + n]) for i in range(0, len(kept), n)]
 
@@ -356,8 +363,8 @@ def pass_at_k(right: int, n: int, k: int) -> float:
 def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 300) -> float:
     """Nats that the base needs for a token of the titles that `model` gives its dishes, read as
     the beginning of a text: how much they are still titles from a kitchen."""
-    chat = Chat(tokenizer)
-    samples = answered(model, chat, kitchen.held_out_requests(n))
+    chat = ChatTemplate(tokenizer)
+    samples = answer_requests(model, chat, kitchen.held_out_requests(n))
     titles = [sample.text.partition(":")[0] + ":" for sample in samples]
     rows = [([chat.end], chat.encoding.encode_ordinary(title)) for title in titles]
     batch = Batch.of(rows, base.embed.weight.device)
@@ -371,7 +378,7 @@ def compare(reward: RewardModel, tokenizer: BPE, before: Transformer, after: Tra
     """Gain of gold and proxy on the held-out requests, in standard deviations of `before`."""
     gold, proxy = [], []
     for model in (before, after):
-        samples = answered(model, Chat(tokenizer), kitchen.held_out_requests())
+        samples = answer_requests(model, ChatTemplate(tokenizer), kitchen.held_out_requests())
         gold.append([sample.score.gold for sample in samples])
         proxy.append(score_rows(reward, [sample.row for sample in samples]).tolist())
     return {
@@ -385,19 +392,19 @@ def run(lab: Lab, on_step=None, problems: "Problems | None" = None) -> dict:
     last assistant, which goes on from GRPO's."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("sft")
-    before = freeze(model)
-    job = loop.whole(grpo(lab, model, tokenizer, on_step=on_step, problems=problems))
+    before = reference_copy(model)
+    job = loop.require_finished(grpo(lab, model, tokenizer, on_step=on_step, problems=problems))
     figures = {"sft_kept": evaluate(before, tokenizer)["kept"], "grpo_steps": job.steps}
     after = evaluate(model, tokenizer)
     figures |= {f"grpo_{k}": v for k, v in after.items()}
     if problems and (test := problems.held_out()):
         for name, solver in (("sft", before), ("grpo", model)):
-            if (share := solved(solver, tokenizer, test)) is not None:
+            if (share := solve_rate(solver, tokenizer, test)) is not None:
                 figures[f"{name}_solved"] = share
     figures["grpo_seconds"] = time.monotonic() - start
     start, reliable = time.monotonic(), model
-    model, reward = unfreeze(before), load_reward(lab)
-    job = loop.whole(ppo(lab, model, tokenizer, reward, on_step=on_step))
+    model, reward = trainable_copy(before), load_reward(lab)
+    job = loop.require_finished(ppo(lab, model, tokenizer, reward, on_step=on_step))
     figures |= compare(reward, tokenizer, before, model)
     figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
     figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
@@ -411,7 +418,9 @@ def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_st
     Its gain in gold is over the SFT model, `before`.
     """
     start = time.monotonic()
-    job = loop.whole(grpo(lab, model, tokenizer, name="last", on_step=on_step, taste=reward))
+    job = loop.require_finished(
+        grpo(lab, model, tokenizer, name="last", on_step=on_step, preference_model=reward)
+    )
     after = evaluate(model, tokenizer)
     gain = compare(reward, tokenizer, before, model)["ppo_gold_gain_sd"]
     return {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from llmlab import checkpoint, kitchen
-from llmlab.chat import Batch, Chat, Example, evaluate, micro_batches, n_ids
+from llmlab.chat import Batch, ChatTemplate, Example, evaluate, micro_batches, n_ids
 from llmlab.core.losses import next_token_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -26,7 +26,7 @@ from llmlab.scale import distributed
 from llmlab.training import loop
 
 if TYPE_CHECKING:
-    from llmlab.datasets.conversations import Talks
+    from llmlab.datasets.conversations import Conversations
 
 SHORT = 100  # steps of a run that needs the full rate
 
@@ -63,9 +63,9 @@ class Examples:
     CHUNK = 8
 
     def __init__(
-        self, cards: list[Card], chat: Chat, seed: int, swap_rate: float = 0.7,
+        self, cards: list[Card], chat: ChatTemplate, seed: int, swap_rate: float = 0.7,
         asked_first: bool = True, mask: bool = True, limit: int | None = None,
-        talks: "Talks | None" = None,
+        talks: "Conversations | None" = None,
     ):  # fmt: skip
         self.talks = talks
         self.cards, self.chat, self.seed, self.swap_rate = cards, chat, seed, swap_rate
@@ -105,24 +105,24 @@ def rate(step: int, steps: int) -> float:
 
 def tune(
     lab: Lab, model: Transformer, tokenizer: BPE, name="sft", on_step=None,
-    talks: "Talks | None" = None, **how,
-) -> loop.Job:  # fmt: skip
+    talks: "Conversations | None" = None, **how,
+) -> loop.TrainState:  # fmt: skip
     """Fine-tune `model` on cards; resumes a run of the same name, seed and `how`.
 
     talks: conversations on other things besides.  how: what `Examples` takes besides: swap_rate,
     asked_first, mask, limit.
     """
-    examples = Examples(training_cards(lab), Chat(tokenizer), lab.seed, talks=talks, **how)
+    examples = Examples(training_cards(lab), ChatTemplate(tokenizer), lab.seed, talks=talks, **how)
     profile = lab.profile
     optimizer = Optimizer(model.named_parameters(), profile.sft_muon_lr, profile.sft_adam_lr)
-    job = loop.Job(model, tokenizer, optimizer, lab.path(name))
+    job = loop.TrainState(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "sft", "seed": lab.seed, "how": how, "from": checkpoint.fingerprint(model)}
     job.meta |= {"talks": talks.about()} if talks else {}
 
     def one_step(step: int) -> dict:
-        drawn, loss = distributed.mine(examples.batch(step, profile.sft_batch)), 0.0
+        drawn, loss = distributed.shard_for_rank(examples.batch(step, profile.sft_batch)), 0.0
         tokens = sum(map(n_learned, drawn))
-        weight = distributed.weight(tokens)
+        weight = distributed.token_weight(tokens)
         for part in micro_batches(drawn, profile.micro_tokens):
             share = sum(map(n_learned, part)) / tokens
             part_loss = answer_loss(model, Batch.of(part, lab.device))
@@ -132,7 +132,7 @@ def tune(
         return {"loss": weight * loss, "tokens": tokens}
 
     if not job.resume():
-        job.steps = loop.calibrate(lab, "sft", one_step, job)
+        job.steps = loop.steps_for_budget(lab, "sft", one_step, job)
     loop.run(job, one_step, on_step, name)
     return job
 
@@ -140,11 +140,11 @@ def tune(
 # --- The stage ------------------------------------------------------------------------------
 
 
-def run(lab: Lab, on_step=None, talks: "Talks | None" = None) -> dict:
+def run(lab: Lab, on_step=None, talks: "Conversations | None" = None) -> dict:
     """The stage: tune the base, judge the assistant.  Returns figures for the report."""
     start = time.monotonic()
     model, tokenizer, _ = lab.latest("base", mine=False)
-    job = loop.whole(tune(lab, model, tokenizer, on_step=on_step, talks=talks))
+    job = loop.require_finished(tune(lab, model, tokenizer, on_step=on_step, talks=talks))
     trained = time.monotonic() - start
     figures = evaluate(model, tokenizer)
     return {**figures, "steps": job.steps, "train_seconds": trained,
@@ -157,8 +157,8 @@ def controls(lab: Lab, steps: int) -> dict:
     scratch = lab.build(base.config)
     half = copy.deepcopy(base)
     same, fewer = replace(lab, steps=steps), replace(lab, steps=max(1, steps // 2))
-    loop.whole(tune(same, base, tokenizer, "sft-without-swaps", swap_rate=0.0))
-    loop.whole(tune(same, scratch, tokenizer, "sft-from-scratch"))
-    loop.whole(tune(fewer, half, tokenizer, "sft-half"))
+    loop.require_finished(tune(same, base, tokenizer, "sft-without-swaps", swap_rate=0.0))
+    loop.require_finished(tune(same, scratch, tokenizer, "sft-from-scratch"))
+    loop.require_finished(tune(fewer, half, tokenizer, "sft-half"))
     names = {"without_swaps": base, "from_scratch": scratch, "in_half_the_steps": half}
     return {f"kept_{name}": evaluate(m, tokenizer)["kept"] for name, m in names.items()}

@@ -196,7 +196,7 @@ SIZES = tuple(2**k for k in range(11, 16))  # of which one is chosen
 SAMPLE = 8_000_000  # characters of big text, of which a twentieth is only measured on
 
 
-def ready(lab: Lab, folder: Path | None = None) -> BPE:
+def choose_tokenizer(lab: Lab, folder: Path | None = None) -> BPE:
     """The tokenizer of a lab's runs.  Where it is the class's, and the profile's big text can be
     read, a new one is learned from both texts and kept, and what speaks for it is printed; of texts
     that are too short, that the class's serves.
@@ -210,13 +210,13 @@ def ready(lab: Lab, folder: Path | None = None) -> BPE:
         except ValueError as error:
             print(f"No vocabulary was chosen: {error}. The class's serves.")
             return lab.tokenizer()
-        bpe, why = fitting(largest, texts[::20], lab.profile.model)
+        bpe, why = choose_vocabulary(largest, texts[::20], lab.profile.model)
         artifacts.write_json(lab.runs / "tokenizer.json", pack_tokenizer(bpe))
         print(why)
     return lab.tokenizer()
 
 
-def fitting(bpe: BPE, held_out: Sequence[str], model: ModelConfig) -> tuple[BPE, str]:
+def choose_vocabulary(bpe: BPE, held_out: Sequence[str], model: ModelConfig) -> tuple[BPE, str]:
     """The first merges of `bpe` with which a model of that shape learns a byte of `held_out` for
     the least work, and why: the rule of notebook 02."""
     work, lines = {}, []

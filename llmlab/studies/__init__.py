@@ -62,7 +62,8 @@ def study(
     """Registers the decorated function of (lab, arm, seed), which returns numbers by name.
 
     The lab that it gets has that seed, and a folder of its own for runs.  Where its training was
-    stopped, it raises KeyboardInterrupt (see `training.loop.whole`): half a run is no point.
+    stopped, it raises KeyboardInterrupt (see `training.loop.require_finished`): half a run is no
+    point.
     decided_by: `settings`, `starts_from` and `version` of `Study`.
     """
 

@@ -40,14 +40,16 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         source: [[*ids, end] for ids in encoding.encode_ordinary_batch(texts)]
         for source, texts in edition(pile, arm).items()
     }
-    rows = pretraining.Rows(joined(ids, MIXTURE if arm == "balanced" else None, seed), seed)
+    rows = pretraining.WindowDataset(
+        joined_ids(ids, MIXTURE if arm == "balanced" else None, seed), seed
+    )
     steps = lab.steps or lab.profile.max_steps or (None if lab.minutes else STEPS)
     lab = replace(lab, steps=steps, profile=replace(lab.profile, **RATES | {"adam_lr": ADAM_LR}))
     shape = {"vocab_size": tokenizer.vocab_size, "max_seq_len": lab.profile.seq_len}
     model = lab.build(ModelConfig(**SMALL, **shape))
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), f"{arm} pile")
-    pretraining.train(lab, job, rows, most=STEPS)
-    loop.whole(job)
+    pretraining.train(lab, job, rows, max_steps=STEPS)
+    loop.require_finished(job)
     exam = {f"{name}_bpb": texts[:EXAM] for name, texts in pile.exam.items()}
     exam["leaked_bpb"] = list(pile.leaked)
     figures = {
@@ -75,11 +77,11 @@ def edition(pile: Pile, arm: str) -> dict[str, list[str]]:
 def ready_quality(pile: Pile):
     """The quality classifier from the ready labels alone."""
     pages = [pile.pages[i] for i in filters.to_label(pile)]
-    texts = [filters.mend(page.text) for page in pages]
+    texts = [filters.clean_text(page.text) for page in pages]
     return filters.quality_model(texts, map(filters.is_worth_reading, pages))
 
 
-def joined(ids: dict[str, list], weights: dict | None, seed: int) -> list[int]:
+def joined_ids(ids: dict[str, list], weights: dict | None, seed: int) -> list[int]:
     """All documents' ids in random order, one after the other.
 
     weights: source -> share of the tokens; a scarce source is then read again and again, a

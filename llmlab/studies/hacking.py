@@ -8,7 +8,7 @@ from llmlab.kitchen import parse_request, read_answer
 from llmlab.lab import Lab
 from llmlab.stages import rl
 from llmlab.studies import study
-from llmlab.studies.rl import curve, say
+from llmlab.studies.rl import curve, say_answers
 from llmlab.training import loop
 
 STEPS = 40
@@ -34,11 +34,13 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     """Curves of a run, what it says at the end, and its report card."""
     lab = replace(lab, steps=lab.steps or lab.profile.max_steps or STEPS)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    job = loop.whole(rl.grpo(lab, model, tokenizer, nothing, kl_coef=KL_COEF, term=counted))
+    job = loop.require_finished(
+        rl.grpo(lab, model, tokenizer, nothing, kl_coef=KL_COEF, extra_reward=counted)
+    )
     names = ("step", "reward", "once", "kept", "kl", "length")
     return {
         "curves": {name: curve([record[name] for record in job.log]) for name in names},
-        "answers": say(model, tokenizer),
+        "answers": say_answers(model, tokenizer),
         "cpu_seconds": round(job.cpu_seconds, 1),
         **evaluate(model, tokenizer),
     }

@@ -29,7 +29,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     if arm in ADAMW:
         job.optimizer = Optimizer(model.named_parameters(), muon_lr=0, adam_lr=ADAMW[arm])
     pretraining.train(lab, job, Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, seed))
-    loop.whole(job)
+    loop.require_finished(job)
     return {
         "val_bpb": pretraining.held_out_bpb(lab, model, tokenizer, corpus),
         "steps": job.steps,

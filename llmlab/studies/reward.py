@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import mean
 
 from llmlab import kitchen
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.lab import Lab
 from llmlab.stages import preferences, reward
 from llmlab.studies import study
@@ -30,7 +30,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     liking, noise = POOLS[pool]
     n = min(int(n), lab.profile.reward_requests)  # a toy's are fewer
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    chat, pairs, test, turn = Chat(tokenizer), [], [], 0
+    chat, pairs, test, turn = ChatTemplate(tokenizer), [], [], 0
     while len(pairs) < n:  # answers that are liked equally make no pair
         turn += 1
         requests = reward.training_requests(lab, n, 100 * seed + turn)
@@ -42,7 +42,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         test += reward.make_pairs(model, chat, requests, 100 + turn, 0.0, liking)
     steps = lab.profile.max_steps or lab.profile.reward_passes * n // lab.profile.reward_batch
     judge, job = reward.train_reward(replace(lab, steps=steps), model, tokenizer, pairs)
-    loop.whole(job)
+    loop.require_finished(job)
     return {
         "accuracy": reward.accuracy(judge, chat, test[:TEST]),
         "agreement": mean(p.true_order for p in pairs),

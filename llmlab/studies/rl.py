@@ -10,7 +10,7 @@ from statistics import mean, pstdev
 
 from llmlab import kitchen
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, Sample, answered, ask, evaluate
+from llmlab.chat import ChatTemplate, Sample, answer_requests, evaluate, generate_answers
 from llmlab.core.model import Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.kitchen import read_answer
@@ -39,11 +39,11 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     steps = lab.steps or lab.profile.max_steps or STEPS[arm]
     lab = replace(lab, steps=steps)
     model, tokenizer, _ = lab.latest("sft", mine=False)
-    before, answers, alike = model_copies.freeze(model), [], {}
+    before, answers, alike = model_copies.reference_copy(model), [], {}
 
     def look(record: dict) -> None:
         if record["step"] % -(-steps // KEPT) == 0 or record["step"] in (1, steps):
-            answers.append({"step": record["step"], "texts": say(model, tokenizer)})
+            answers.append({"step": record["step"], "texts": say_answers(model, tokenizer)})
 
     def count(step: int, rollouts: list[Sample]) -> None:
         alike[step] = likeness(rollouts)
@@ -56,7 +56,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
         leash = {"kl_coef": 0.0} if arm == "no-kl" else {}
         job = rl.ppo(lab, model, tokenizer, reward, on_step=look, on_rollouts=count, **leash)
         names = ("step", "proxy", "gold", "taste", "kept", "kl", "length")
-    loop.whole(job)
+    loop.require_finished(job)
     figures = {
         "curves": {name: curve([record[name] for record in job.log]) for name in names},
         "answers": answers,
@@ -75,7 +75,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
             "gold_sd": gold_spread(before, tokenizer)}  # fmt: skip
 
 
-def kept() -> dict[str, list[dict]]:
+def shipped_runs() -> dict[str, list[dict]]:
     """The study that comes with the project: arm -> the figures of each seed; no seed where it is
     not there yet."""
     try:
@@ -90,10 +90,10 @@ def curve(values: list[float]) -> list[float]:
     return [round(mean(values[i : i + POINT]), 3) for i in range(0, len(values), POINT)]
 
 
-def say(model: Transformer, tokenizer: BPE) -> list[str]:
+def say_answers(model: Transformer, tokenizer: BPE) -> list[str]:
     """What the model answers to `ASKED`, always with the same dice."""
-    chat = Chat(tokenizer)
-    return [chat.read(answer) for answer in ask(model, chat, list(ASKED), seed=4)]
+    chat = ChatTemplate(tokenizer)
+    return [chat.read(answer) for answer in generate_answers(model, chat, list(ASKED), seed=4)]
 
 
 def likeness(rollouts: list[Sample]) -> dict[str, float]:
@@ -113,7 +113,7 @@ def likeness(rollouts: list[Sample]) -> dict[str, float]:
 
 def gold_spread(model: Transformer, tokenizer: BPE) -> float:
     """One standard deviation of gold over a model's answers to the held-out requests."""
-    samples = answered(model, Chat(tokenizer), kitchen.held_out_requests())
+    samples = answer_requests(model, ChatTemplate(tokenizer), kitchen.held_out_requests())
     return pstdev(sample.score.gold for sample in samples)
 
 

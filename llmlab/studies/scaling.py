@@ -31,11 +31,11 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     steps = round(int(thousands) * 1000 / lab.profile.pretraining_batch / lab.profile.seq_len)
     profile = replace(lab.profile, **RATES)
     lab = replace(lab, steps=lab.profile.max_steps or steps, profile=profile)
-    model = lab.build(shape(size, tokenizer.vocab_size))
+    model = lab.build(model_shape(size, tokenizer.vocab_size))
     job = pretraining.new_job(lab, model, tokenizer, lab.path("base"), corpus.hash())
     rows = Mixture(corpus, tokenizer.to_tiktoken(), lab.profile.mixture, seed)
     pretraining.train(lab, job, rows)
-    loop.whole(job)
+    loop.require_finished(job)
     bpb = pretraining.held_out_bpb(lab, model, tokenizer, corpus)
     parameters = sum(p.numel() for p in model.parameters())
     tokens = sum(record["tokens"] for record in job.log)
@@ -48,7 +48,7 @@ def run(lab: Lab, arm: str, seed: int) -> dict:
     }
 
 
-def shape(size: str, vocab_size: int) -> ModelConfig:
+def model_shape(size: str, vocab_size: int) -> ModelConfig:
     """The shape that "192x4" stands for: heads 32 wide, an MLP of 2.4 times the width."""
     dim, layers = map(int, size.split("x"))
     heads = dim // 32

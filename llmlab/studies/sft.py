@@ -41,7 +41,7 @@ def tuned(lab: Lab, model: Transformer, tokenizer: BPE, steps: int, **how) -> di
     loss: the mean of the last tenth of the steps, in nats per learned token.
     """
     lab = replace(lab, steps=lab.steps or lab.profile.max_steps or steps)
-    job = loop.whole(sft.tune(lab, model, tokenizer, **how))
+    job = loop.require_finished(sft.tune(lab, model, tokenizer, **how))
     return {
         **evaluate(model, tokenizer, n=200),
         "val_bpb": held_out_bpb(lab, model, tokenizer, load_corpus(lab.profile.sources)),
@@ -51,7 +51,7 @@ def tuned(lab: Lab, model: Transformer, tokenizer: BPE, steps: int, **how) -> di
     }
 
 
-def last_loss(job: loop.Job) -> float:
+def last_loss(job: loop.TrainState) -> float:
     """The mean loss of the last tenth of a run's steps."""
     last = job.log[-max(1, job.steps // 10) :]
     return sum(record["loss"] for record in last) / len(last)

@@ -2,7 +2,7 @@
 
 A stage gives a function of the step number that does one update and returns its figures.
 Everything random in it must be drawn from the seed and the step, and everything it changes must
-be in `Job`: then a run that was killed and resumed ends bit for bit like one that was not.
+be in `TrainState`: then a run that was killed and resumed ends bit for bit like one that was not.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ DROPOUT = 0.1  # the rate, where a run would else learn by heart
 
 
 @dataclass
-class Job:
+class TrainState:
     """A training run: what is updated, how long, where it is kept."""
 
     model: Transformer
@@ -50,7 +50,7 @@ class Job:
     steps: int = 0
     step: int = 0  # updates done
     log: list[dict] = field(default_factory=list)
-    extra: nn.Module | None = None  # a head beside the model
+    head: nn.Module | None = None  # a head beside the model
     meta: dict = field(default_factory=dict)
     cpu_seconds: float = 0.0
     seconds: float = 0.0  # by the clock
@@ -78,7 +78,7 @@ class Job:
         return self.scaler
 
     def backward(self, loss: torch.Tensor, weight: float = 1.0) -> None:
-        """Add a loss's gradients.  weight: see `distributed.weight`, where several train."""
+        """Add a loss's gradients.  weight: see `distributed.token_weight`, where several train."""
         self.scaling().scale(loss * weight).backward()
 
     def update(self, factor: float) -> float:
@@ -98,8 +98,8 @@ class Job:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive: weights, the head's weights, the optimiser's state."""
         out = model_tensors(self.model)
-        if self.extra is not None:
-            out |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
+        if self.head is not None:
+            out |= {f"extra.{k}": v for k, v in self.head.state_dict().items()}
         state = self.optimizer.state
         return out | {
             f"optimizer.{name}": state[p][part]
@@ -113,12 +113,14 @@ class Job:
         run has been saved there meanwhile."""
         if self.path is None:
             return
-        if distributed.first():
+        if distributed.is_main_process():
             self._check_alone()
-            checkpoint.save_checkpoint(self.path, self.check_finite(self.tensors()), self.stored())
+            checkpoint.save_checkpoint(
+                self.path, self.check_finite(self.tensors()), self.metadata()
+            )
         self.saved = self.step
 
-    def stored(self) -> dict:
+    def metadata(self) -> dict:
         """The meta of a checkpoint: all but its tensors that a run goes on from."""
         meta = {
             **self.meta, "config": asdict(self.model.config), "step": self.step,
@@ -174,7 +176,7 @@ class Job:
         """
         if self.path is None:
             return False
-        if distributed.first():
+        if distributed.is_main_process():
             check_free(self.path)
         if not os.path.exists(self.path):
             return False
@@ -192,15 +194,15 @@ class Job:
                 "cannot go on. It was left as it is: remove it to begin again."
             )
         self.model.load_state_dict(named(tensors, "model."), strict=False)
-        if self.extra is not None:
-            self.extra.load_state_dict(named(tensors, "extra."))
+        if self.head is not None:
+            self.head.load_state_dict(named(tensors, "extra."))
         if "dtype" in meta:
             self.model.compute_dtype = self.optimizer.dtype = getattr(torch, meta["dtype"])
         load_state(self.optimizer, named(tensors, "optimizer."), meta["t"])
-        self.take_up(meta)
+        self.load_metadata(meta)
         return True
 
-    def take_up(self, meta: dict) -> None:
+    def load_metadata(self, meta: dict) -> None:
         """Go on from the numbers of a checkpoint's meta."""
         self.step, self.steps = meta["step"], meta["steps"]
         self.cpu_seconds, self.log, self.saved = meta["cpu_seconds"], meta["log"], meta["step"]
@@ -264,7 +266,7 @@ def updates(optimizer: Optimizer) -> int:
     return optimizer.param_groups[0]["step"]
 
 
-def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -> int:
+def steps_for_budget(lab: Lab, stage: str, one_step: Callable[[int], dict], job: TrainState) -> int:
     """How many steps fit the stage's budget: a few are timed, then everything is put back.
 
     Where they are few, or other programs took most of the time, this is said.
@@ -281,16 +283,16 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
             start = time.perf_counter()
             one_step(step)
             times.append(time.perf_counter() - start)
-            if distributed.anywhere(step > 1 and sum(times) > budget / 10)[0]:
+            if distributed.any_rank(step > 1 and sum(times) > budget / 10)[0]:
                 break  # a slow machine: its budget is for training
     finally:  # also where it is interrupted: the same call then begins from the same weights
         job.model.load_state_dict(named(before, "model."), strict=False)
-        if job.extra is not None:
-            job.extra.load_state_dict(named(before, "extra."))
+        if job.head is not None:
+            job.head.load_state_dict(named(before, "extra."))
         load_state(job.optimizer, named(before, "optimizer."), t)
     share = (time.thread_time() - own) / sum(times) if lab.device == "cpu" else 1.0
     steps = max(10, int(0.95 * (budget - sum(times)) / median(times[2:])))
-    steps = int(distributed.from_first(steps))
+    steps = int(distributed.broadcast(steps))
     if steps < FEW or share < BUSY:
         busy = f", for other programs take {1 - share:.0%} of its time" if share < BUSY else ""
         print(
@@ -301,11 +303,11 @@ def calibrate(lab: Lab, stage: str, one_step: Callable[[int], dict], job: Job) -
 
 
 def run(
-    job: Job,
+    job: TrainState,
     one_step: Callable[[int], dict],
     on_step: Callable[[dict], None] | None = None,
     name: str = "training",
-    on_save: Callable[[Job], None] | None = None,
+    on_save: Callable[[TrainState], None] | None = None,
     save_every: float = SAVE_EVERY,
     dropout_rate: float = 0.0,
 ) -> bool:
@@ -315,23 +317,23 @@ def run(
     call goes on from there.  A loss that is not finite, or above the first one by more than a
     blind guess costs (ln V), raises LabError and keeps the last save.
     """
-    keeps = job.path is not None and distributed.first()
+    keeps = job.path is not None and distributed.is_main_process()
     if keeps:
         artifacts.check_place(job.path)
-    for module in filter(None, (job.model, job.extra)):
+    for module in filter(None, (job.model, job.head)):
         module.zero_grad()  # a step that a second interrupt cut in half may have left some
-    bar = Bar(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
-              mininterval=0.5, leave=False, dynamic_ncols=True,
-              disable=not distributed.first())  # fmt: skip
+    bar = ProgressBar(total=job.steps, initial=job.step, desc=name, unit="step", file=sys.stderr,
+                      mininterval=0.5, leave=False, dynamic_ncols=True,
+                      disable=not distributed.is_main_process())  # fmt: skip
     blind, written = math.log(job.model.config.vocab_size), time.monotonic()
     mine = alone(job.path) if keeps else nullcontext()
-    with mine, Stopper() as stopper, dropout(job.model, dropout_rate), bar:
+    with mine, GracefulInterrupt() as stopper, dropout(job.model, dropout_rate), bar:
         stop = stopper.pressed
         while job.step < job.steps and not stop:
             cpu, clock = time.process_time(), time.monotonic()
             if dropout_rate:
                 torch.manual_seed(job.meta["seed"] * 1_000_003 + job.step)  # also when resumed
-            record = {"step": job.step + 1, **distributed.mean(one_step(job.step))}
+            record = {"step": job.step + 1, **distributed.mean_over_ranks(one_step(job.step))}
             job.cpu_seconds += time.process_time() - cpu
             job.seconds += time.monotonic() - clock
             loss, first = record["loss"], (job.log or [record])[0]["loss"]
@@ -345,7 +347,7 @@ def run(
             for call in filter(None, (on_step, on_save)):
                 call(record if call is on_step else job)
             late = time.monotonic() - written > save_every
-            stop, save = distributed.anywhere(stopper.pressed, late)  # all together, or none
+            stop, save = distributed.any_rank(stopper.pressed, late)  # all together, or none
             if save:
                 job.save()
                 written = time.monotonic()
@@ -355,7 +357,7 @@ def run(
     return job.step == job.steps
 
 
-def whole(job: Job) -> Job:
+def require_finished(job: TrainState) -> TrainState:
     """A run that came to its end.  Raises KeyboardInterrupt where it was stopped before: of half a
     run there is nothing to measure, and nothing to build on."""
     if job.step < job.steps:
@@ -380,18 +382,18 @@ def dropout(model: Transformer, rate: float) -> Iterator[None]:
             hook.remove()
 
 
-class Bar(tqdm):
+class ProgressBar(tqdm):
     """A progress bar by the clock that never goes back: by the wall clock's, which may be set, it
     would stand still for as long as that went back."""
 
     _time = property(lambda self: time.monotonic, lambda self, clock: None)
 
 
-class Stopper:
+class GracefulInterrupt:
     """Turns the first interrupt (Ctrl-C, the notebook's stop button) into a flag, so that a step
     is never cut in half; the second one interrupts as usual."""
 
-    def __enter__(self) -> "Stopper":
+    def __enter__(self) -> "GracefulInterrupt":
         self.pressed = False
         self.in_main = threading.current_thread() is threading.main_thread()
         if self.in_main:

@@ -9,7 +9,7 @@ from llmlab.core.model import ModelConfig, Transformer
 
 
 @torch.no_grad()
-def cast(model: Transformer, earlier: Transformer | None = None) -> Transformer:
+def to_compute_dtype(model: Transformer, earlier: Transformer | None = None) -> Transformer:
     """A model to sample with: a copy with its weights in the dtype that it computes in, so that
     they are not cast anew for every token; the model itself where they are in it already.
 
@@ -24,21 +24,21 @@ def cast(model: Transformer, earlier: Transformer | None = None) -> Transformer:
     return earlier
 
 
-def halved(config: ModelConfig) -> ModelConfig:
+def truncated_config(config: ModelConfig) -> ModelConfig:
     """The shape of a model's lower half: half the layers."""
     return replace(config, n_layers=max(1, config.n_layers // 2))
 
 
-def lower_half(model: Transformer) -> Transformer:
+def truncate_layers(model: Transformer) -> Transformer:
     """A copy of a model's lower layers.  The upper ones are busy with the next token: to a head
     that learns from comparisons they are more in the way than of use."""
-    half = Transformer(halved(model.config)).to(model.embed.weight.device)
+    half = Transformer(truncated_config(model.config)).to(model.embed.weight.device)
     half.load_state_dict(model.state_dict(), strict=False)
     half.compute_dtype = model.compute_dtype
     return half
 
 
-def freeze(model: Transformer) -> Transformer:
+def reference_copy(model: Transformer) -> Transformer:
     """The reference model of the KL penalty: a copy that stays as it is."""
     copy = type(model)(model.config).to(model.embed.weight.device)
     copy.load_state_dict(model.state_dict())
@@ -46,6 +46,6 @@ def freeze(model: Transformer) -> Transformer:
     return copy.requires_grad_(False)
 
 
-def unfreeze(model: Transformer) -> Transformer:
+def trainable_copy(model: Transformer) -> Transformer:
     """A copy that learns."""
-    return freeze(model).requires_grad_(True)
+    return reference_copy(model).requires_grad_(True)

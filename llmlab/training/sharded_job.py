@@ -1,4 +1,5 @@
-"""A pretraining run of which every process holds a part: `loop.Job`, kept as `scale.fsdp` does.
+"""A pretraining run of which every process holds a part: `loop.TrainState`, kept as `scale.fsdp`
+does.
 
 Its checkpoints are folders beside the place of the finished model, and any number of processes can
 go on from them.
@@ -16,7 +17,7 @@ from llmlab.training import loop
 
 
 @dataclass
-class ShardedJob(loop.Job):
+class ShardedTrainState(loop.TrainState):
     """A run whose model is split over the processes."""
 
     @property
@@ -29,18 +30,18 @@ class ShardedJob(loop.Job):
 
     def save(self) -> None:
         """Write this process's parts; of a finished run, also the whole model in one file."""
-        fsdp.save(self.folder, self.step, self.check_finite(self.tensors()), self.stored())
+        fsdp.save(self.folder, self.step, self.check_finite(self.tensors()), self.metadata())
         self.saved = self.step
         if self.step == self.steps:
             weights = checkpoint.model_tensors(self.model).items()
-            whole = {name: fsdp.whole(tensor) for name, tensor in weights}
-            if distributed.first():
-                checkpoint.save_checkpoint(self.path, whole, self.stored())
+            whole = {name: fsdp.full_tensor(tensor) for name, tensor in weights}
+            if distributed.is_main_process():
+                checkpoint.save_checkpoint(self.path, whole, self.metadata())
 
     def check_finite(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """As in `Job`, asked of the parts in every process."""
+        """As in `TrainState`, asked of the parts in every process."""
         bad = not all(tensor.to_local().isfinite().all() for tensor in tensors.values())
-        if distributed.anywhere(bad)[0]:
+        if distributed.any_rank(bad)[0]:
             raise self.failure(f"After step {self.step} of {self.steps} not all weights are finite")
         return tensors
 
@@ -62,5 +63,5 @@ class ShardedJob(loop.Job):
         fsdp.load(place, tensors)
         self.model.load_state_dict(loop.named(tensors, "model."), strict=False)
         loop.load_state(self.optimizer, loop.named(tensors, "optimizer."), meta["t"])
-        self.take_up(meta)
+        self.load_metadata(meta)
         return True

@@ -14,8 +14,8 @@ from llmlab.chat import MAX_ANSWER, check_temperature
 from llmlab.core.model import KVCache, Transformer
 from llmlab.core.sampling import pick
 from llmlab.kitchen import ABILITIES, Request, judge, parse_request, passes
-from llmlab.stages.report import Member
-from llmlab.training.model_copies import cast
+from llmlab.stages.report import LineModel
+from llmlab.training.model_copies import to_compute_dtype
 from llmlab.widgets.base import Widget, Words, escape, isolated, paper, plain, script, style
 
 LONGEST = 4000  # characters of a request that are read
@@ -48,11 +48,13 @@ class ChatPanel(Widget):
     _now = traitlets.Dict().tag(sync=True)  # the one on show, empty at first
     _note = traitlets.Dict({"words": "", "count": 0}).tag(sync=True)  # why a request was not asked
 
-    def __init__(self, members: Mapping[str, Member], examples=EXAMPLES, temperature=0.8, seed=0):
+    def __init__(
+        self, members: Mapping[str, LineModel], examples=EXAMPLES, temperature=0.8, seed=0
+    ):
         if not members:
             raise ValueError("There is no model to talk to.")
         check_temperature(temperature)
-        self._members = [replace(m, model=cast(m.model)) for m in members.values()]
+        self._members = [replace(m, model=to_compute_dtype(m.model)) for m in members.values()]
         self._temperature, self._seed = temperature, seed
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._ended.set()
@@ -181,7 +183,7 @@ class Writer:
     state: "writing"; "ended", by itself; "cut", at `MAX_ANSWER` tokens; or "stopped".
     """
 
-    def __init__(self, member: Member, request: str, temperature: float, seed: int):
+    def __init__(self, member: LineModel, request: str, temperature: float, seed: int):
         self.chat, self.ids, self.state, self.first_ms = member.chat, [], "writing", None
         self.start = time.perf_counter()
         prompt = self.chat.prompt(request)

@@ -67,7 +67,7 @@ class EmbeddingMap(Widget):
             _groups=[{"name": kind} | look(i) for i, kind in enumerate(kinds)],
             _group_of=[kinds.index(group) for group in groups],
             _frames=[self._frame(step, groups) for step in self._vectors],
-            _about=about(last, self._plane, list(self._vectors)[-1], embedding.chance(groups)),
+            _about=about(last, self._plane, list(self._vectors)[-1], embedding.chance_rate(groups)),
             _analogies=[list(map(plain, words)) for words in analogies],
         )
 

@@ -93,7 +93,7 @@ def to_scale(bill, title):
     figure, ax = style.axes(title, width=7.6, height=2.2)
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(-0.95, 1.3))
-    share, left = costs.shares(bill), 0.0
+    share, left = costs.cost_shares(bill), 0.0
     first = share["pretraining"]
     for stage, part in share.items():
         ax.barh(1, part, left=left, height=0.5, color=COLOURS[stage])
@@ -157,8 +157,8 @@ to_scale({s.stage: s.flops for s in bill}, "The kitchen assistant of this series
 # large products, which processors like; writing goes token by token, which keeps them waiting.
 
 # %%
-in_time = costs.shares({s.stage: s.cpu_seconds for s in bill})
-in_flops = costs.shares({s.stage: s.flops for s in bill})
+in_time = costs.cost_shares({s.stage: s.cpu_seconds for s in bill})
+in_flops = costs.cost_shares({s.stage: s.flops for s in bill})
 for stage in in_flops:
     print(f"{stage:>12}  {in_flops[stage]:6.1%} of the FLOPs  {in_time[stage]:6.1%} of the seconds")
 

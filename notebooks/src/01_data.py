@@ -142,8 +142,8 @@ for line in dirty:
 # %%
 from llmlab.corpus import filters
 
-print(filters.mask("Ask Ada on (555) 555-0142 or ada@example.org, from 192.0.2.7"))
-texts = [filters.mend(page.text) for page in pile.pages]
+print(filters.mask_private("Ask Ada on (555) 555-0142 or ada@example.org, from 192.0.2.7"))
+texts = [filters.clean_text(page.text) for page in pile.pages]
 for kind in ("notices", "private"):
     lines = [(line, text) for page, text in zip(pile.pages, texts, strict=True)
              for line in page.inserts if page.inserted == kind]  # fmt: skip
@@ -300,7 +300,7 @@ style.lines(
 
 # %%
 pairs = {i for i in range(len(own)) for j in range(i) if jaccard(own[i], own[j]) >= 0.5}
-assert set(dedup.near_copies(own)) == pairs == dedup.twins(own)
+assert set(dedup.near_copies(own)) == pairs == dedup.near_duplicates(own)
 exact, near = dedup.exact_copies(texts), dedup.near_copies(texts)
 for kind, found in (("exact copy", exact), ("near copy", near)):
     planted = {i for i, page in enumerate(pile.pages) if page.planted == kind}

@@ -454,7 +454,7 @@ KITCHEN = {
 groups = {word: group for group, line in KITCHEN.items() for word in line.split()}
 words, sorts = list(groups), list(groups.values())
 others = embedding.word_vectors(matrix, tokenizer, words)
-rate, lot = embedding.same_rate(others, sorts), embedding.chance(sorts)
+rate, lot = embedding.same_rate(others, sorts), embedding.chance_rate(sorts)
 print(f"never swapped: {rate:.0%} beside their own sort, by lot {lot:.0%}")
 for word in ("teaspoon", "simmer", "skillet", "diced"):
     near = embedding.neighbours(others, words.index(word), 4)
@@ -529,7 +529,10 @@ across = (ours - ours[place["lemon"]]).norm(dim=1)
 drawn = across.argsort()[1:6].tolist()
 print("in the table:", [foods[i].name for i in true])
 print("on the map:  ", [foods[i].name for i in drawn])
-print(f"kept {len({*true} & {*drawn})} of 5; over all foods {embedding.kept(vectors, ours):.0%}")
+print(
+    f"kept {len({*true} & {*drawn})} of 5; "
+    f"over all foods {embedding.neighbours_kept(vectors, ours):.0%}"
+)
 
 # %% [markdown]
 # t-SNE (van der Maaten & Hinton 2008) is made for the first question: it moves points about until
@@ -545,8 +548,8 @@ style.film({name: flat.T.tolist() for name, flat in maps.items()}, families)
 # %%
 random = torch.randn(len(foods), 2, generator=torch.Generator().manual_seed(0))
 measured = maps | {"by lot": random}
-near = [embedding.kept(vectors, flat) for flat in measured.values()]
-far = [embedding.rank_correlation(vectors, flat) for flat in measured.values()]
+near = [embedding.neighbours_kept(vectors, flat) for flat in measured.values()]
+far = [embedding.distance_correlation(vectors, flat) for flat in measured.values()]
 style.bars({"the five nearest": near, "the order of distances": far},
            [name.replace(", ", "\n") for name in measured], "What a map keeps")  # fmt: skip
 

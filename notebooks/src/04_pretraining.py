@@ -507,7 +507,7 @@ both
 n = sum(p.numel() for p in base.parameters())
 figures = {
     "tokens": tokens,
-    **pretraining.judged(lab, job),
+    **pretraining.evaluate_run(lab, job),
     "base_val_bpb": pretraining.held_out_bpb(lab, base, tokenizer, corpus),
 }
 lab.report("pretraining", figures)
@@ -759,10 +759,10 @@ for minutes in (10, 60, 600):
 
 # %%
 from llmlab.profiles import FULL
-from llmlab.scale.scaling_law import choose, shape, size_of
+from llmlab.scale.scaling_law import choose, shape_of_depth, size_of
 
 once = round(1 / rows.epochs(1))  # tokens until each recipe was read
-sizes = [shape(FULL.model, depth) for depth in FULL.depths]
+sizes = [shape_of_depth(FULL.model, depth) for depth in FULL.depths]
 for minutes in (10, 60, 600):
     config, tokens, expected = choose(law, sizes, 0.3 * peak * 60 * minutes, once)
     print(f"{minutes:>4} min: {config.n_layers} layers of width {config.dim}, "

@@ -58,16 +58,16 @@ for request in (question, "I have chicken and lemon.", "Who are you?"):
 # ## A chat is one row of ids
 #
 # **Claim: an assistant is a model of a certain kind of page.** On that page three special tokens
-# mark who speaks and where it ends. By hand, then by the package's `Chat`:
+# mark who speaks and where it ends. By hand, then by the package's `ChatTemplate`:
 
 # %%
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 
 user, assistant, end = map(tokenizer.special, ("<|user|>", "<|assistant|>", "<|end|>"))
 answer = "Lemon Chicken: chicken, lemon, garlic, butter."
 row = [user, *tokenizer.encode(question), assistant, *tokenizer.encode(answer), end]
 
-chat = Chat(tokenizer)
+chat = ChatTemplate(tokenizer)
 assert row == chat.prompt(question) + chat.answer(answer)
 print(tokenizer.decode(row))
 print(row)
@@ -170,7 +170,7 @@ check("05.answer_mask", answer_mask)
 # nothing to do at the others. In a batch of ours, how much is that?
 
 # %%
-from llmlab.chat import Batch, ask, evaluate, judge_all
+from llmlab.chat import Batch, evaluate, generate_answers, judge_answers
 from llmlab.stages import sft
 
 cards = sft.training_cards(lab)
@@ -224,7 +224,7 @@ job = sft.tune(replace(lab, minutes=15 / 60), reciter, tokenizer, "sft-cards", *
 
 # %%
 def show(model, requests):
-    for request, ids in zip(requests, ask(model, chat, requests, seed=1), strict=True):
+    for request, ids in zip(requests, generate_answers(model, chat, requests, seed=1), strict=True):
         print(f"{request}\n    {chat.read(ids)}\n")
 
 
@@ -250,8 +250,8 @@ held_out = kitchen.held_out_requests(150)
 def used(model):
     """Number of foods asked for -> share of answers that use them all."""
     rng = random.Random(0)
-    answers = ask(model, chat, [request.text(rng) for request in held_out])
-    scores = list(zip(held_out, judge_all(held_out, chat, answers), strict=True))
+    answers = generate_answers(model, chat, [request.text(rng) for request in held_out])
+    scores = list(zip(held_out, judge_answers(held_out, chat, answers), strict=True))
     return {n: mean(s.asked == 1 for r, s in scores if len(r.foods) == n) for n in (1, 2, 3)}
 
 
@@ -522,7 +522,7 @@ from llmlab.stages import report
 ready, _, _ = lab.latest("sft", mine=False)
 models = {"base": base, "recites": reciter, "LoRA, ten seconds": thin, "reads (yours)": model,
           "comes with llmlab": ready}  # fmt: skip
-table = {name: report.shares(m, tokenizer) for name, m in models.items()}
+table = {name: report.ability_shares(m, tokenizer) for name, m in models.items()}
 style.heat([list(row.values()) for row in table.values()], list(table), list(kitchen.ABILITIES),
            "Requests that got what they asked for")  # fmt: skip
 
@@ -542,8 +542,8 @@ print(f"every rule kept, by 300 requests: {figures['kept']:.0%}")
 # %%
 rng = random.Random(0)
 texts = [request.text(rng) for request in held_out]
-answers = ask(model, chat, texts)
-scores = judge_all(held_out, chat, answers)
+answers = generate_answers(model, chat, texts)
+scores = judge_answers(held_out, chat, answers)
 print({rule: sum(getattr(s, rule) < 1 for s in scores) for rule in kitchen.RULES})
 failed = [i for i, s in enumerate(scores) if not s.kept]
 for i in failed[:4]:

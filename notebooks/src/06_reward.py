@@ -47,13 +47,13 @@ lab = llmlab.setup()
 
 # %%
 from llmlab import kitchen
-from llmlab.chat import Batch, Chat, ask, judge_all, summary
+from llmlab.chat import Batch, ChatTemplate, generate_answers, judge_answers, summary
 from llmlab.stages import reward
 
 model, tokenizer, _ = lab.latest("sft")
-chat = Chat(tokenizer)
+chat = ChatTemplate(tokenizer)
 request = "I have tomatoes and rice."
-for ids in ask(model, chat, [request, request], temperature=1.0, seed=5):
+for ids in generate_answers(model, chat, [request, request], temperature=1.0, seed=5):
     score = kitchen.judge(request, chat.read(ids))
     print(chat.read(ids))
     print("   rules:", {rule: round(getattr(score, rule), 2) for rule in kitchen.RULES})
@@ -230,7 +230,7 @@ taste = preferences.with_head(model, chat, head, pairs[:200])
 liked = sorted(preferences.food_rewards(taste, chat).items(), key=lambda item: -item[1])
 print("likes best: ", ", ".join(name for name, _ in liked[:8]))
 print("likes least:", ", ".join(name for name, _ in liked[-8:]))
-many = ask(model, chat, [request] * 16, temperature=1.0, seed=1)
+many = generate_answers(model, chat, [request] * 16, temperature=1.0, seed=1)
 scores = reward.score_answers(taste, chat, [request] * 16, many)
 for i in (scores.argmax(), scores.argmin()):
     print(f"{scores[i]:+.2f}  {chat.read(many[i])}")
@@ -506,8 +506,8 @@ style.spots({"hidden taste": changes[0], "reward model": changes[1]}, list(versi
 N = 64
 asked = kitchen.held_out_requests(30, seed=11)
 texts = [r.text(random.Random(i)) for i, r in enumerate(asked) for _ in range(N)]
-answers = ask(model, chat, texts, temperature=1.0, seed=3)
-scores = judge_all([r for r in asked for _ in range(N)], chat, answers)
+answers = generate_answers(model, chat, texts, temperature=1.0, seed=3)
+scores = judge_answers([r for r in asked for _ in range(N)], chat, answers)
 gold, hidden_taste = (
     torch.tensor([getattr(s, name) for s in scores]).view(-1, N) for name in ("gold", "taste")
 )
@@ -601,7 +601,7 @@ print(f"loss {by_hand:.3f}")
 from llmlab.stages import dpo
 from llmlab.training import model_copies
 
-tuned = model_copies.unfreeze(model)  # a copy that learns
+tuned = model_copies.trainable_copy(model)  # a copy that learns
 curve = LossCurve("DPO", y_label="pairs in the annotators' order")
 display(curve)
 run = dpo.dpo(lab, tuned, tokenizer, pairs,
@@ -610,9 +610,9 @@ run = dpo.dpo(lab, tuned, tokenizer, pairs,
 # %%
 asked = kitchen.held_out_requests(200)
 texts = [r.text(random.Random(i)) for i, r in enumerate(asked)]
-before, after = (ask(m, chat, texts, temperature=1.0, seed=2) for m in (model, tuned))
+before, after = (generate_answers(m, chat, texts, temperature=1.0, seed=2) for m in (model, tuned))
 for name, found in (("SFT", before), ("DPO", after)):
-    card = summary(asked, judge_all(asked, chat, found))
+    card = summary(asked, judge_answers(asked, chat, found))
     gain = (card["taste"] - kitchen.TASTE_MEAN) / kitchen.TASTE_SD
     print(f"{name}: taste {gain:+.2f} standard deviations, every rule kept {card['kept']:.0%}")
 rows = Batch.of([(chat.prompt(t), a) for t, a in zip(texts, after, strict=True)], lab.device)

@@ -361,13 +361,13 @@ style.bars({name: p.tolist() for name, p in rows.items()}, WORDS, f"β = {beta:g
 
 # %%
 from llmlab import kitchen
-from llmlab.chat import Chat, ask, evaluate
+from llmlab.chat import ChatTemplate, evaluate, generate_answers
 from llmlab.stages import reward as stage6
 from llmlab.stages import rl
 from llmlab.training import model_copies
 
 model, tokenizer, _ = lab.latest("sft")
-chat, before = Chat(tokenizer), model_copies.freeze(model)
+chat, before = ChatTemplate(tokenizer), model_copies.reference_copy(model)
 card_before = evaluate(before, tokenizer)
 print(f"every rule kept: {card_before['kept']:.0%} of the held-out requests")
 
@@ -384,7 +384,7 @@ from statistics import mean
 from llmlab.studies import rl as study
 from llmlab.widgets.loss_curve import LossCurve
 
-runs = study.kept()  # arm -> figures of each seed
+runs = study.shipped_runs()  # arm -> figures of each seed
 
 
 def seeds(arm, name):
@@ -412,7 +412,7 @@ def keep(step, rollouts):
         seen[step] = rollouts[:24]
 
 
-model = model_copies.unfreeze(before)  # so that the cell, stopped and run again, goes on
+model = model_copies.trainable_copy(before)  # so that the cell, stopped and run again, goes on
 job = rl.grpo(
     replace(lab, minutes=0.75), model, tokenizer, on_rollouts=keep,
     on_step=lambda r: curve.add("yours", r["step"], r["kept"]),
@@ -487,7 +487,7 @@ asked = [
 
 def answers(*models):
     """Each model's answers to the three requests, request by request."""
-    said = [ask(m, chat, asked, seed=4) for m in models]
+    said = [generate_answers(m, chat, asked, seed=4) for m in models]
     for request, *ids in zip(asked, *said, strict=True):
         print(request, *(f"    {chat.read(one)}" for one in ids), sep="\n")
 
@@ -502,7 +502,7 @@ answers(before, model)
 # annotators' taste without their noise, and the rules. At each token stands the KL term.
 
 # %%
-policy, judge, seen = model_copies.unfreeze(before), stage6.load_reward(lab), {}
+policy, judge, seen = model_copies.trainable_copy(before), stage6.load_reward(lab), {}
 curve = LossCurve("PPO: proxy and gold", y_label="mean of a step's answers")
 display(curve)
 
@@ -601,7 +601,7 @@ if MINE:
     pairs = stage6.held_out_pairs(before, chat, 200)
     my_judge, my_policy = (
         preferences.with_head(before, chat, head, pairs),
-        model_copies.unfreeze(before),
+        model_copies.trainable_copy(before),
     )
     rl.ppo(replace(lab, minutes=0.5), my_policy, tokenizer, my_judge, name="ppo-mine")
     answers(before, my_policy)
@@ -681,7 +681,8 @@ check("07.nothing_twice", nothing_twice)
 from llmlab.classroom.checks import nb07_rl
 
 term = nb07_rl.yours("07.nothing_twice", globals().get("nothing_twice"), nb07_rl.once_share)
-cured, curve = model_copies.unfreeze(before), LossCurve("The missing term", y_label="nothing twice")
+cured = model_copies.trainable_copy(before)
+curve = LossCurve("The missing term", y_label="nothing twice")
 once = zip(*(run["curves"]["once"] for run in hacked), strict=True)
 curve.overlay("without it", steps, [mean(values) for values in once])
 display(curve)
@@ -692,7 +693,8 @@ def repaired(request, answer):
 
 
 job = rl.grpo(
-    replace(lab, minutes=0.67), cured, tokenizer, hacking.nothing, name="cure", term=repaired,
+    replace(lab, minutes=0.67), cured, tokenizer, hacking.nothing, name="cure",
+    extra_reward=repaired,
     kl_coef=hacking.KL_COEF, on_step=lambda r: curve.add("with the term", r["step"], r["once"]),
 )  # fmt: skip
 
@@ -738,7 +740,7 @@ check("07.loophole", loophole)
 from llmlab.lab import shipped_log
 from llmlab.stages import report
 
-line = report.line(lab)
+line = report.load_line(lab)
 for name in ("sft", "ppo", "grpo", "last"):
     if name in line:
         card = evaluate(line[name].model, tokenizer)

@@ -49,7 +49,7 @@ from llmlab import kitchen
 from llmlab.chat import score_model
 from llmlab.stages import report
 
-line = report.line(lab)
+line = report.load_line(lab)
 
 # %% [markdown]
 # ## Talk to them
@@ -147,7 +147,7 @@ check("08.number_kept", number_kept)
 
 # %%
 for name, member in line.items():
-    kept = kitchen.values(requests, scores[name], "number")
+    kept = kitchen.ability_scores(requests, scores[name], "number")
     print(f"{member.title:>5}: number kept in {sum(kept):.0f} of {len(kept)}, {mean(kept):.0%}")
 
 # %% [markdown]
@@ -236,7 +236,7 @@ check("08.difference", difference)
 parents = report.parents(line)
 for name in [name for name in line if parents[name] == "sft"]:
     for ability in ("every rule", kitchen.TASTE):
-        pair = [kitchen.values(requests, scores[n], ability) for n in ("sft", name)]
+        pair = [kitchen.ability_scores(requests, scores[n], ability) for n in ("sft", name)]
         low, high = report.difference(*pair)
         alone = [high - low for low, high in map(report.bootstrap, pair)]
         unpaired = sum(width**2 for width in alone) ** 0.5

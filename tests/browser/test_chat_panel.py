@@ -9,7 +9,7 @@ import llmlab
 from llmlab.stages import report
 from llmlab.widgets.chat_panel import ChatPanel
 
-line = report.line(llmlab.setup())
+line = report.load_line(llmlab.setup())
 panel = ChatPanel({name: line[name] for name in ("base", "sft", "grpo")})
 panel
 """

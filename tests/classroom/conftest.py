@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmlab.corpus.dedup import runs
+from llmlab.corpus.dedup import ngrams
 from llmlab.corpus.filters import STOP_WORDS
 from llmlab.kitchen import read_answer
 from llmlab.stages.tokenization import get_encoding
@@ -52,7 +52,7 @@ def solution():
     # What the cells above the exercises bring.
     above = {
         "Counter": Counter, "F": torch.nn.functional, "STOP_WORDS": STOP_WORDS, "math": math,
-        "re": re, "read_answer": read_answer, "runs": runs, "torch": torch,
+        "re": re, "read_answer": read_answer, "runs": ngrams, "torch": torch,
         "gpt2": get_encoding("gpt2"),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from llmlab.artifacts import LabError
 from llmlab.classroom import Wrong, call, check, close, exercise, same, verdict
 from llmlab.classroom.exercises import RIGHT, WRONG, names
-from llmlab.classroom.progress import progress_file, read
+from llmlab.classroom.progress import progress_file, read_progress
 
 pytestmark = pytest.mark.usefixtures("in_class")
 
@@ -53,13 +53,13 @@ def line(capsys, name, answer) -> str:
 def test_right_is_told_and_kept(capsys):
     assert line(capsys, "97.mean", 2.5) == "✓ 97.mean is right."
     assert line(capsys, "97.double", lambda numbers: [2 * n for n in numbers]).startswith("✓")
-    assert read(progress_file()).solved == {"97.double", "97.mean"}
+    assert read_progress(progress_file()).solved == {"97.double", "97.mean"}
 
 
 def test_wrong_is_one_sentence_and_not_kept(capsys):
     assert line(capsys, "97.mean", 2.6) == "✗ The mean is too large."
     assert line(capsys, "97.direct", lambda n: 1) == "✗ That is not two."
-    assert read(progress_file()).solved == set()
+    assert read_progress(progress_file()).solved == set()
 
 
 def stub(numbers):

@@ -14,7 +14,7 @@ from llmlab import cli
 from llmlab.artifacts import LabError
 from llmlab.classroom import check, exercise, progress, show_progress
 from llmlab.classroom.exercises import registered
-from llmlab.classroom.progress import PAUSE, Progress, note, progress_file, read
+from llmlab.classroom.progress import PAUSE, Progress, note, progress_file, read_progress
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("in_class")
@@ -58,7 +58,7 @@ def test_checks_count_answers_and_time(monkeypatch, capsys):
     monkeypatch.setattr(time, "time", lambda: next(clock))
     for answer in (1, ..., 2, 1):
         check("89.two", answer)
-    kept = read(progress_file())
+    kept = read_progress(progress_file())
     assert (kept.solved, kept.tries, kept.seconds) == ({"89.two"}, {"89.two": 1}, 100)
     assert json.loads(progress_file().read_text())["last"] == 1100
 
@@ -93,9 +93,9 @@ OLD = [  # as the first versions wrote them: the solved ones alone; then with na
 def test_an_old_file_is_read_and_gone_on_with(old):
     progress_file().parent.mkdir()
     progress_file().write_text(old)
-    before = read(progress_file())
+    before = read_progress(progress_file())
     note("89.two", True)
-    kept = read(progress_file())
+    kept = read_progress(progress_file())
     assert kept.solved == {"02.encode", "97.gone", "89.two"}
     assert (kept.name, kept.tries) == (before.name, before.tries)
     assert kept.seconds == before.seconds == (61.5 if before.name else 0)
@@ -105,7 +105,7 @@ def test_a_damaged_file_is_said_and_stops_no_check(capsys, damaged):
     progress_file().parent.mkdir()
     progress_file().write_text(damaged, "utf-8")
     with pytest.raises(LabError, match=r"progress\.json"):
-        read(progress_file())
+        read_progress(progress_file())
     check("89.two", 2)
     check("89.two", 3)
     show_progress()
@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing(small_disk, monkeypatch, capsys):
     with pytest.raises(LabError, match="whole"):
         for number in range(1000):
             note(f"89.{'x' * 100}{number}", True)
-    assert "89.two" in read(progress_file()).solved
+    assert "89.two" in read_progress(progress_file()).solved
 
 
 WRITER = """
@@ -146,7 +146,7 @@ for number in range(40):
 def test_notebooks_that_write_at_once_lose_nothing(start):
     writers = [start(WRITER, number) for number in range(4)]
     assert [writer.communicate()[1] for writer in writers] == [""] * 4
-    kept = read(progress_file())
+    kept = read_progress(progress_file())
     assert len(kept.solved) == 160 and kept.tries == {"89.two": 160}
     assert kept.seconds < 60
 
@@ -172,7 +172,7 @@ def test_a_notebook_that_dies_while_it_writes_holds_nobody_up(monkeypatch):
     held.kill()
     held.communicate()
     note("89.three", True)
-    assert read(progress_file()).solved == {"89.two", "89.three"}
+    assert read_progress(progress_file()).solved == {"89.two", "89.three"}
 
 
 def test_a_file_system_without_locks_is_written_all_the_same(monkeypatch):
@@ -181,7 +181,7 @@ def test_a_file_system_without_locks_is_written_all_the_same(monkeypatch):
 
     monkeypatch.setattr("filelock.FileLock.acquire", no_locks)
     note("89.two", True)
-    assert read(progress_file()).solved == {"89.two"}
+    assert read_progress(progress_file()).solved == {"89.two"}
 
 
 # --- In a kernel ---------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_a_notebook_stamps_cells_and_checks(tmp_path):
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
-    kept = read(progress_file())
+    kept = read_progress(progress_file())
     assert kept.solved == {"89.two"} and 2 <= kept.seconds < 60
     shown = notebook.cells[-1].outputs[0].text
     assert shown.startswith("Exercises solved: 1 of ") and "  89  1 of 1   ✓ two (must)" in shown

@@ -10,7 +10,7 @@ import pytest
 from llmlab import cli
 from llmlab.classroom import exercise
 from llmlab.classroom.exercises import registered
-from llmlab.classroom.progress import Progress, note, progress_file, read
+from llmlab.classroom.progress import Progress, note, progress_file, read_progress
 from llmlab.classroom.progress_report import (
     LONGEST_NAME,
     class_csv,
@@ -181,7 +181,7 @@ def test_the_command_shows_what_is_kept_in_the_folder_of_runs(tmp_path, capsys):
 def test_a_learner_may_give_a_name(tmp_path, capsys):
     note("88.two", True)
     assert cli.main(["progress", "--name", "  Ada\x1b[8m Lovelace  "]) == 0
-    kept = read(progress_file())
+    kept = read_progress(progress_file())
     assert kept.solved == {"88.two"} and kept.name == "Ada\N{REPLACEMENT CHARACTER}[8m Lovelace"
     assert cli.main(["progress", "--json", str(tmp_path / "out.json")]) == 0
     figures = json.loads((tmp_path / "out.json").read_text())

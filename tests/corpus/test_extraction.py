@@ -77,7 +77,7 @@ def test_link_density_is_the_share_of_the_characters_in_links():
     )
     assert (half.text, half.linked, half.link_density) == ("salt and", 4, 0.5)
     assert (none.link_density, whole.link_density) == (0, 1)
-    assert extraction.Block().link_density == 0
+    assert extraction.PageBlock().link_density == 0
 
 
 def test_blocks_go_whose_share_of_links_is_larger_than_the_limit():
@@ -242,7 +242,7 @@ def test_what_is_found_is_what_would_be_masked():
     masked = text
     for kind, words in found:
         masked = masked.replace(words, f"<{kind}>")
-    assert masked == filters.mask(text)
+    assert masked == filters.mask_private(text)
     assert Counter(kind for kind, _ in found) == {"email": 1, "phone": 1, "card": 1, "ip": 2}
     assert [words for _, words in extraction.private_data(text, checked=True)] == [
         "ada@example.org", "(555) 555-0142", "8.8.8.8",

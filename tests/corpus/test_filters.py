@@ -11,7 +11,7 @@ from llmlab import artifacts
 from llmlab.artifacts import LabError
 from llmlab.corpus import dedup, filters
 from llmlab.corpus.corpus import clean, read_recipes
-from llmlab.corpus.dedup import twins
+from llmlab.corpus.dedup import near_duplicates
 from llmlab.corpus.raw_pile import raw_pile
 
 HOUSE = [r.text() for r in read_recipes(artifacts.data_dir() / "house" / "recipes.json")]
@@ -47,17 +47,17 @@ def test_each_rule_breaks_where_it_should(name):
 @pytest.mark.parametrize("text", ["", "\n\n", "\ud800", "a" * 100_000, "\u202eabc\u200b", "..."])
 def test_no_rule_stumbles(text):
     assert isinstance(filters.broken(text, RULES.values()), list)
-    assert isinstance(filters.mend(text), str)
+    assert isinstance(filters.clean_text(text), str)
     assert dedup.exact_copies([text, text]) == {1: 0}
     assert dedup.near_copies([text, text]) in ({}, {1: 0})
 
 
 def test_repetition_s_parts_by_hand():
     assert filters.repeated_lines("a\nb\na\na\n") == 0.5
-    assert filters.top_run("aa bb aa bb cc", 2) == 8 / 10
-    assert filters.top_run("aa bb cc dd", 2) == 0
-    assert filters.repeated_runs("x a b c y a b c z", 3) == 6 / 9
-    assert filters.repeated_runs("", 3) == 0
+    assert filters.top_ngram("aa bb aa bb cc", 2) == 8 / 10
+    assert filters.top_ngram("aa bb cc dd", 2) == 0
+    assert filters.repeated_ngrams("x a b c y a b c z", 3) == 6 / 9
+    assert filters.repeated_ngrams("", 3) == 0
 
 
 def test_rules_see_no_fault_in_most_of_our_own_recipes_but_for_c4_s_lines():
@@ -68,12 +68,13 @@ def test_rules_see_no_fault_in_most_of_our_own_recipes_but_for_c4_s_lines():
 
 def test_personal_data_is_masked_and_recipes_are_left_alone():
     line = "Ask (555) 555-0142 or a.b+c@example.co.uk, 4000 1234 5678 9010, 192.0.2.7"
-    assert filters.mask(line) == "Ask <phone> or <email>, <card>, <ip>"
-    assert filters.mask("card 4000123456789010.") == "card <card>."
+    assert filters.mask_private(line) == "Ask <phone> or <email>, <card>, <ip>"
+    assert filters.mask_private("card 4000123456789010.") == "card <card>."
     for text in HOUSE:
-        assert filters.mask(text) == text
+        assert filters.mask_private(text) == text
     assert (
-        filters.mask("350 to 400 g at 1.5 bar, 2024-11-25") == "350 to 400 g at 1.5 bar, 2024-11-25"
+        filters.mask_private("350 to 400 g at 1.5 bar, 2024-11-25")
+        == "350 to 400 g at 1.5 bar, 2024-11-25"
     )
 
 
@@ -89,12 +90,12 @@ def test_copies_point_to_an_earlier_page():
 
 
 def test_near_copies_are_what_counting_and_our_own_minhash_find():
-    shingles = [dedup.runs(text, 3) for text in HOUSE]
+    shingles = [dedup.ngrams(text, 3) for text in HOUSE]
     pairs = {
         i for i in range(len(HOUSE)) for j in range(i)
         if dedup.jaccard(shingles[i], shingles[j]) >= 0.5
     }  # fmt: skip
-    assert pairs and set(dedup.near_copies(HOUSE)) == pairs == twins(HOUSE)
+    assert pairs and set(dedup.near_copies(HOUSE)) == pairs == near_duplicates(HOUSE)
 
 
 def test_near_copies_of_any_threshold():
@@ -120,7 +121,7 @@ def test_cleaning_takes_time_in_proportion_to_the_text(case):
     """By the processor's own time, which no other program takes: what is quadratic needs 5 s
     to 300 s, what is linear some hundredths."""
     start = time.process_time()
-    assert clean(ENDLESS[case]) and filters.mask(ENDLESS[case])
+    assert clean(ENDLESS[case]) and filters.mask_private(ENDLESS[case])
     assert time.process_time() - start < 1
 
 
@@ -158,7 +159,7 @@ def test_precision_and_recall():
 def cleaned():
     pile = raw_pile(("recipes", "encyclopedia"))
     pages = [pile.pages[i] for i in filters.to_label(pile)]
-    texts = [filters.mend(page.text) for page in pages]
+    texts = [filters.clean_text(page.text) for page in pages]
     quality = filters.quality_model(texts, map(filters.is_worth_reading, pages))
     return pile, quality, filters.clean_pile(pile, quality)
 
@@ -171,7 +172,7 @@ def test_rules_are_chosen_by_what_they_cost_a_source(cleaned):
     for source, rules in chosen.items():
         real = [p for p in cleaned[0].pages if p.source == source and not p.planted]
         for rule in rules:
-            assert sum(rule.breaks(filters.mend(p.text)) for p in real) <= 0.05 * len(real)
+            assert sum(rule.breaks(filters.clean_text(p.text)) for p in real) <= 0.05 * len(real)
 
 
 def test_each_filter_finds_most_of_what_it_is_meant_for(cleaned):

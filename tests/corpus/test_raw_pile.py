@@ -53,7 +53,7 @@ def test_originals_stand_before_their_copies(pile):
 
 def test_no_page_is_of_the_exam_but_for_the_leaks(pile):
     asked = {text for texts in pile.exam.values() for text in texts} | set(pile.leaked)
-    real = [filters.mend(page.text) for page in pile.pages if not page.planted]
+    real = [filters.clean_text(page.text) for page in pile.pages if not page.planted]
     assert not asked & set(real)
     assert not set(pile.exam["recipes"]) & set(pile.leaked)
     leaks = [page for page in pile.pages if page.planted == "leak"]
@@ -63,7 +63,7 @@ def test_no_page_is_of_the_exam_but_for_the_leaks(pile):
 
 def test_the_line_s_validation_set_is_in_no_pile(pile):
     held_out = {recipe.text() for recipe in load_corpus(SOURCES).held_out}
-    texts = {filters.mend(page.text) for page in pile.pages} | set(pile.leaked)
+    texts = {filters.clean_text(page.text) for page in pile.pages} | set(pile.leaked)
     texts |= {text for texts in pile.exam.values() for text in texts}
     assert held_out and not held_out & texts
     assert not any(is_validation(text) for texts in pile.exam.values() for text in texts)
@@ -85,7 +85,7 @@ def test_a_near_copy_is_near(rng):
     for _ in range(20):
         copy = near_copy(words, rng)
         assert copy != words
-        assert 0.4 < dedup.jaccard(dedup.runs(words, 3), dedup.runs(copy, 3)) < 1
+        assert 0.4 < dedup.jaccard(dedup.ngrams(words, 3), dedup.ngrams(copy, 3)) < 1
 
 
 def test_a_page_around_a_text_keeps_most_of_it(rng):

@@ -79,7 +79,7 @@ def test_what_does_not_go_into_the_context_is_cut_between_turns(chat):
 
 
 def test_examples_are_mixed_by_share_and_drawn_by_seed_and_step(chat, own_data):
-    mixed = conversations.of(SHARES, own_data, chat, room=120)
+    mixed = conversations.load_conversations(SHARES, own_data, chat, room=120)
     examples = Examples(sft.training_cards(toy()), chat, 1, talks=mixed)
     drawn = [examples.batch(step, 50) for step in range(8)]
     kinds = Counter()
@@ -103,7 +103,7 @@ def toy(**how) -> lab.Lab:
 def test_some_steps_of_training_with_and_without(tokenizer, chat, own_data, tmp_path):
     made = toy(runs_dir=tmp_path)
     config = replace(made.profile.model, vocab_size=tokenizer.vocab_size)
-    mixed = conversations.of(SHARES, own_data, chat, config.max_seq_len)
+    mixed = conversations.load_conversations(SHARES, own_data, chat, config.max_seq_len)
     with_them = sft.tune(made, made.build(config), tokenizer, talks=mixed)
     assert [record["step"] for record in with_them.log] == [1, 2, 3]
     assert with_them.meta["talks"] == {"smoltalk": [0.5, 60], "gsm8k": [0.2, 60]}
@@ -114,10 +114,10 @@ def test_some_steps_of_training_with_and_without(tokenizer, chat, own_data, tmp_
 
 def test_of_what_is_missing_the_rest_is_used(own_data, chat, tmp_path, capsys, lay, made):
     lay(tmp_path / "gsm8k" / "train.jsonl", made("gsm8k", 5))
-    found = conversations.of(SHARES, tmp_path, chat, 99)
+    found = conversations.load_conversations(SHARES, tmp_path, chat, 99)
     assert list(found.rows) == ["gsm8k"]
     assert "smoltalk is not on this machine" in capsys.readouterr().out
-    assert conversations.of({"helpsteer2": 0.5}, own_data, chat, 99) is None
+    assert conversations.load_conversations({"helpsteer2": 0.5}, own_data, chat, 99) is None
 
 
 def test_rows_of_another_make_are_a_sentence(chat, lay, tmp_path):
@@ -125,7 +125,7 @@ def test_rows_of_another_make_are_a_sentence(chat, lay, tmp_path):
         folder = tmp_path / str(k)
         lay(folder / "smoltalk" / "a.parquet", [{"messages": wrong}])
         with pytest.raises(LabError, match="Row 0 of smoltalk is no conversation"):
-            conversations.of({"smoltalk": 0.9}, folder, chat, 99)
+            conversations.load_conversations({"smoltalk": 0.9}, folder, chat, 99)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,17 @@ def test_conversations_of_no_use_are_counted_and_none_of_use_is_an_error(
     tool = {"messages": [message("tool", "21 °C"), message("assistant", "Warm.")]}
     rows = [tool if i % 4 == 0 else row for i, row in enumerate(made("smoltalk", 80))]
     lay(tmp_path / "some" / "smoltalk" / "a.jsonl", rows)
-    found = conversations.of({"smoltalk": 0.9}, tmp_path / "some", chat, 200)
+    found = conversations.load_conversations({"smoltalk": 0.9}, tmp_path / "some", chat, 200)
     assert capsys.readouterr().out == (
         "smoltalk: 25% of the conversations are of no use and left out.\n"
     )
     assert any(found.draw(random.Random(seed)) for seed in range(9))
-    conversations.of({"gsm8k": 0.5}, lay_gsm8k(lay, made, tmp_path), chat, 200)
+    conversations.load_conversations({"gsm8k": 0.5}, lay_gsm8k(lay, made, tmp_path), chat, 200)
     assert capsys.readouterr().out == ""
     lay(tmp_path / "none" / "smoltalk" / "a.jsonl", [tool] * 60)
     for folder, room in ((tmp_path / "none", 200), (tmp_path / "some", 5)):
         with pytest.raises(LabError, match="None of .. conversations of smoltalk begins with"):
-            conversations.of({"smoltalk": 0.9}, folder, chat, room)
+            conversations.load_conversations({"smoltalk": 0.9}, folder, chat, room)
 
 
 def lay_gsm8k(lay, made, folder):

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import kitchen, lab
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat, ask, judge_all
+from llmlab.chat import ChatTemplate, generate_answers, judge_answers
 from llmlab.datasets import gsm8k
 from llmlab.stages import rl
 
@@ -94,18 +94,20 @@ def toy(tmp_path_factory):
 @pytest.fixture
 def problems(own_data, tokenizer, toy):
     context = toy.profile.model.max_seq_len
-    return gsm8k.of({"gsm8k": 0.5, "smoltalk": 0.4}, own_data, Chat(tokenizer), context)
+    return gsm8k.load_problems(
+        {"gsm8k": 0.5, "smoltalk": 0.4}, own_data, ChatTemplate(tokenizer), context
+    )
 
 
 def test_a_step_draws_its_share_of_problems_by_seed_and_step(toy, problems):
-    requests = rl.Requests(toy, problems)
+    requests = rl.PromptSampler(toy, problems)
     asked, texts = requests.draw(3, 8)
     found = [r for r in asked if isinstance(r, gsm8k.Problem)]
     assert len(found) == 4 and len(set(found)) == 4
-    assert texts == rl.Requests(toy, problems).draw(3, 8)[1]
+    assert texts == rl.PromptSampler(toy, problems).draw(3, 8)[1]
     assert texts != requests.draw(4, 8)[1]
     assert [t for t in texts if "Problem" in t] == [p.question for p in found]
-    assert rl.Requests(toy).draw(3, 8)[0][4:] == asked[4:]
+    assert rl.PromptSampler(toy).draw(3, 8)[0][4:] == asked[4:]
 
 
 def test_problems_leave_room_for_an_answer(problems, own_data, tokenizer):
@@ -113,16 +115,16 @@ def test_problems_leave_room_for_an_answer(problems, own_data, tokenizer):
     assert tight.longest == 30
     questions = [p.question for p in tight.draw(60, random.Random(0))]
     assert 0 < len(questions) < 60
-    chat = Chat(tokenizer)
+    chat = ChatTemplate(tokenizer)
     assert all(len(chat.prompt(q)) <= 30 for q in questions)
 
 
 def test_each_request_is_judged_by_its_own_verifier(tokenizer):
-    chat, request = Chat(tokenizer), kitchen.Request(identity="Who are you?")
+    chat, request = ChatTemplate(tokenizer), kitchen.Request(identity="Who are you?")
     answers = ["I am a kitchen assistant. 72", "I am a kitchen assistant. 72"]
     problem = gsm8k.Problem("How many?", Decimal(72))
-    scores = judge_all([request, problem], chat, [chat.answer(a) for a in answers])
-    assert isinstance(scores[0], kitchen.Score) and isinstance(scores[1], gsm8k.Marks)
+    scores = judge_answers([request, problem], chat, [chat.answer(a) for a in answers])
+    assert isinstance(scores[0], kitchen.Score) and isinstance(scores[1], gsm8k.VerifierScore)
     assert scores[0].wellformed and scores[1].right
 
 
@@ -131,7 +133,7 @@ def test_some_steps_of_grpo_on_both(toy, problems, tokenizer):
     before = [p.clone() for p in model.parameters()]
     seen = {}
     job = rl.grpo(toy, model, tokenizer, problems=problems, on_rollouts=seen.__setitem__,
-                  term=lambda request, answer: 0.01 * len(answer))  # fmt: skip
+                  extra_reward=lambda request, answer: 0.01 * len(answer))  # fmt: skip
     assert [record["step"] for record in job.log] == [1, 2]
     assert all(0 <= record["solved"] <= 1 for record in job.log)
     assert job.meta["problems"] == [0.5, 60]
@@ -143,14 +145,16 @@ def test_some_steps_of_grpo_on_both(toy, problems, tokenizer):
 
 def test_an_answer_may_be_longer_than_the_kitchens(toy, problems, tokenizer):
     model = toy.build(replace(toy.profile.model, vocab_size=tokenizer.vocab_size))  # says anything
-    answers = ask(model, Chat(tokenizer), ["How many?"] * 4, most=problems.longest)
+    answers = generate_answers(
+        model, ChatTemplate(tokenizer), ["How many?"] * 4, max_new_tokens=problems.longest
+    )
     assert 64 < max(map(len, answers)) <= problems.longest == 256
 
 
 def test_solved_is_measured_on_the_test_split(toy, own_data, tokenizer):
     model, _, _ = toy.latest("sft", mine=False)
-    chat, context = Chat(tokenizer), toy.profile.model.max_seq_len
-    test = gsm8k.of({"gsm8k": 0.5}, own_data, chat, context).held_out()
+    chat, context = ChatTemplate(tokenizer), toy.profile.model.max_seq_len
+    test = gsm8k.load_problems({"gsm8k": 0.5}, own_data, chat, context).held_out()
     assert len(test.rows) == 20 and test.held_out() is None
-    assert 0 <= gsm8k.solved(model, tokenizer, test, n=4) <= 1
-    assert gsm8k.solved(model, tokenizer, replace(test, context=20)) is None  # none has room
+    assert 0 <= gsm8k.solve_rate(model, tokenizer, test, n=4) <= 1
+    assert gsm8k.solve_rate(model, tokenizer, replace(test, context=20)) is None  # none has room

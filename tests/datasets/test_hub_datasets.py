@@ -40,7 +40,7 @@ def test_each_data_set_is_read_from_files_in_the_schema_of_its_card(
     def kept(found):
         return [{column: row[column] for column in source.columns} for row in found]
 
-    assert kept(hub_datasets.load(source, tmp_path)) == wanted
+    assert kept(hub_datasets.load_rows(source, tmp_path)) == wanted
     assert kept(islice(hub_datasets.stream(source, tmp_path), 12)) == wanted
 
 
@@ -52,9 +52,9 @@ def test_files_named_after_a_split_belong_to_it(tmp_path, made, lay):
     assert names == [[f"{split}_prefs-00000-of-00001.parquet"] for split in ("train", "test")]
     for name in ("smoltalk", "gsm8k"):  # named after no split: all for training
         lay(tmp_path / name / "mine.jsonl", made(name, 3))
-        assert len(hub_datasets.load(BIG[name], tmp_path)) == 3
+        assert len(hub_datasets.load_rows(BIG[name], tmp_path)) == 3
         with pytest.raises(LabError, match=rf"{name} \(its split test\) is not on this machine"):
-            hub_datasets.load(BIG[name], tmp_path, test=True)
+            hub_datasets.load_rows(BIG[name], tmp_path, test=True)
 
 
 def test_of_a_copied_repository_only_the_part_that_the_series_reads(tmp_path, made, lay):
@@ -69,7 +69,7 @@ def test_wrong_columns_are_named_and_the_files_left_alone(tmp_path, made, lay):
     for ending in ("parquet", "jsonl", "arrow"):
         folder = tmp_path / ending
         file = lay(folder / "gsm8k" / f"train.{ending}", made("fineweb_edu", 3))
-        for opened in (hub_datasets.load, hub_datasets.stream):
+        for opened in (hub_datasets.load_rows, hub_datasets.stream):
             with pytest.raises(LabError, match=r"no column 'question' \(there are dump, .*text"):
                 opened(BIG["gsm8k"], folder)
         assert file.is_file()
@@ -79,11 +79,11 @@ def test_damaged_mixed_and_empty_files_are_a_sentence(tmp_path, made, lay):
     lay(tmp_path / "gsm8k" / "a.parquet", made("gsm8k", 3))
     lay(tmp_path / "gsm8k" / "b.jsonl", made("gsm8k", 3))
     with pytest.raises(LabError, match="several formats"):
-        hub_datasets.load(BIG["gsm8k"], tmp_path)
+        hub_datasets.load_rows(BIG["gsm8k"], tmp_path)
     whole = lay(tmp_path / "one" / "gsm8k" / "a.parquet", made("gsm8k", 300)).read_bytes()
     (tmp_path / "one" / "gsm8k" / "a.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(LabError, match="gsm8k cannot be read"):
-        hub_datasets.load(BIG["gsm8k"], tmp_path / "one")
+        hub_datasets.load_rows(BIG["gsm8k"], tmp_path / "one")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "blank.jsonl", "a.jsonl.gz", "a.parquet"])
@@ -94,23 +94,23 @@ def test_files_without_rows_are_said_and_left_out_beside_others(name, tmp_path, 
         path.write_text("\n \n")
     if name == "a.parquet":
         parquet.write_table(pyarrow.Table.from_pylist(rows).slice(0, 0), path)
-    for opened in (hub_datasets.load, hub_datasets.stream):
+    for opened in (hub_datasets.load_rows, hub_datasets.stream):
         with pytest.raises(LabError, match="gsm8k holds no rows: its files in .*are empty"):
             opened(BIG["gsm8k"], tmp_path)
     lay(path.with_name(f"b{name.removeprefix('a').removeprefix('blank')}"), rows)
-    assert list(hub_datasets.load(BIG["gsm8k"], tmp_path)) == rows
+    assert list(hub_datasets.load_rows(BIG["gsm8k"], tmp_path)) == rows
     assert list(hub_datasets.stream(BIG["gsm8k"], tmp_path)) == rows
 
 
 def test_what_is_not_here_is_said_and_the_class_data_offered(tmp_path, capsys):
-    for opened in (hub_datasets.load, hub_datasets.stream):
+    for opened in (hub_datasets.load_rows, hub_datasets.stream):
         with pytest.raises(LabError, match="smoltalk is not on this machine.*--data-dir|into"):
             opened(BIG["smoltalk"])
     assert hub_datasets.or_none(BIG["smoltalk"]) is None
     said = capsys.readouterr().out
     assert "data fetch --profile full" in said and "kitchen's own data serve instead" in said
     with pytest.raises(LabError, match="no folder .*nowhere"):
-        hub_datasets.data_dir(tmp_path / "nowhere")
+        hub_datasets.user_data_dir(tmp_path / "nowhere")
 
 
 def run_python(code: str, **environment) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from llmlab import lab
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.datasets import preference_pairs
 from llmlab.datasets.preference_pairs import Pair
 from llmlab.stages import reward
@@ -20,12 +20,14 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LLMLAB_CACHE", str(tmp_path_factory.getbasetemp() / "pairs-cache"))
 
 
-def told(chat: Chat, pairs: list[Pair]) -> set[tuple[str, str, str]]:
+def told(chat: ChatTemplate, pairs: list[Pair]) -> set[tuple[str, str, str]]:
     return {(p.request, chat.read(p.chosen), chat.read(p.rejected)) for p in pairs}
 
 
 def test_ultrafeedback_prefers_the_higher_score_and_leaves_out_what_is_equal(chat, own_data, made):
-    found = preference_pairs.of({"ultrafeedback": 0.5}, own_data, chat, 200).draw(1000, seed=1)
+    found = preference_pairs.load_comparisons({"ultrafeedback": 0.5}, own_data, chat, 200).draw(
+        1000, seed=1
+    )
     rows = [row for row in made("ultrafeedback", 60) if row["score_chosen"] > row["score_rejected"]]
     assert told(chat, found) == {
         (row["prompt"], row["chosen"][1]["content"], row["rejected"][1]["content"]) for row in rows
@@ -38,7 +40,9 @@ def test_ultrafeedback_prefers_the_higher_score_and_leaves_out_what_is_equal(cha
 
 
 def test_helpsteer2_compares_two_rows_of_one_prompt(chat, own_data, made):
-    found = preference_pairs.of({"helpsteer2": 0.5}, own_data, chat, 200).draw(1000, seed=1)
+    found = preference_pairs.load_comparisons({"helpsteer2": 0.5}, own_data, chat, 200).draw(
+        1000, seed=1
+    )
     rows = made("helpsteer2", 60)
     twos = [(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)
             if a["helpfulness"] != b["helpfulness"] and "extra_id" not in a["prompt"]]  # fmt: skip
@@ -49,13 +53,13 @@ def test_helpsteer2_compares_two_rows_of_one_prompt(chat, own_data, made):
 
 
 def test_pairs_are_drawn_by_share_and_none_is_cut(chat, own_data):
-    mixed = preference_pairs.of(SHARES, own_data, chat, 200)
+    mixed = preference_pairs.load_comparisons(SHARES, own_data, chat, 200)
     assert mixed.share == pytest.approx(0.6)
     drawn = mixed.draw(30, seed=1)
     assert Counter("soups" in p.request for p in drawn) == {True: 20, False: 10}
     assert drawn == mixed.draw(30, seed=1) != mixed.draw(30, seed=2)
     longest = max(len(chat.prompt(p.request)) + max(len(p.chosen), len(p.rejected)) for p in drawn)
-    tight = preference_pairs.of(SHARES, own_data, chat, longest - 4).draw(1000, 1)
+    tight = preference_pairs.load_comparisons(SHARES, own_data, chat, longest - 4).draw(1000, 1)
     wide = mixed.draw(1000, 1)
     assert 0 < len(tight) < len(wide) and told(chat, tight) < told(chat, wide)
 
@@ -63,11 +67,11 @@ def test_pairs_are_drawn_by_share_and_none_is_cut(chat, own_data):
 def test_rows_of_another_make_are_a_sentence(chat, made, lay, tmp_path):
     rows = [dict(row, chosen="The first.") for row in made("ultrafeedback", 4)]
     lay(tmp_path / "ultrafeedback" / "a.parquet", rows)
-    found = preference_pairs.of({"ultrafeedback": 0.5}, tmp_path, chat, 99)
+    found = preference_pairs.load_comparisons({"ultrafeedback": 0.5}, tmp_path, chat, 99)
     with pytest.raises(LabError, match="Comparison . of ultrafeedback cannot be read"):
         found.draw(2, 1)
     lay(tmp_path / "helpsteer2" / "a.jsonl", made("helpsteer2", 9)[1:])
-    found = preference_pairs.of({"helpsteer2": 0.5}, tmp_path, chat, 99)
+    found = preference_pairs.load_comparisons({"helpsteer2": 0.5}, tmp_path, chat, 99)
     with pytest.raises(LabError, match="of helpsteer2 .*different prompts"):
         found.draw(2, 1)
 
@@ -98,7 +102,7 @@ def test_a_reward_model_trains_on_both_and_is_measured_on_the_test_split(
     made = replace(lab.setup("class-toy", runs_dir=tmp_path), steps=8)
     model, _, _ = made.latest("sft", mine=False)
     context = model.config.max_seq_len
-    others = preference_pairs.of(SHARES, own_data, chat, context)
+    others = preference_pairs.load_comparisons(SHARES, own_data, chat, context)
     pairs = reward.training_pairs(made, model, tokenizer, others)
     theirs = [pair for pair in pairs if pair.true_order is None]
     assert 20 < len(theirs) <= round(0.6 * 12) * 6
@@ -113,7 +117,9 @@ def test_a_reward_model_trains_on_both_and_is_measured_on_the_test_split(
 
 def test_the_report_has_the_accuracy_on_each_test_split(chat, own_data, tmp_path):
     made = replace(lab.setup("class-toy", runs_dir=tmp_path), steps=2)
-    others = preference_pairs.of(SHARES, own_data, chat, made.profile.model.max_seq_len)
+    others = preference_pairs.load_comparisons(
+        SHARES, own_data, chat, made.profile.model.max_seq_len
+    )
     figures = reward.run(made, others=others)
     assert {name for name in figures if name.endswith("_accuracy")} == {
         "train_accuracy", "ultrafeedback_accuracy", "helpsteer2_accuracy"
@@ -122,4 +128,6 @@ def test_the_report_has_the_accuracy_on_each_test_split(chat, own_data, tmp_path
 
 def test_without_a_test_split_nothing_is_held_out(chat, tmp_path, made, lay):
     lay(tmp_path / "helpsteer2" / "train.jsonl.gz", made("helpsteer2", 20))
-    assert preference_pairs.of({"helpsteer2": 0.5}, tmp_path, chat, 200).held_out() == {}
+    assert (
+        preference_pairs.load_comparisons({"helpsteer2": 0.5}, tmp_path, chat, 200).held_out() == {}
+    )

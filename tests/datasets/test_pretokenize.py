@@ -16,7 +16,7 @@ from llmlab import artifacts
 from llmlab.artifacts import LabError
 from llmlab.corpus.sources import is_validation
 from llmlab.datasets import hub_datasets, pretokenize
-from llmlab.datasets.token_shards import Shards
+from llmlab.datasets.token_shards import TokenDataset
 
 ROOT = Path(artifacts.__file__).parents[1]
 WEB = hub_datasets.big()["fineweb_edu"]
@@ -44,7 +44,7 @@ def documents(folder: Path, tokenizer) -> list[str]:
 
 def test_every_document_is_there_once_and_ends_or_is_held_out(ids_folder, pages, tokenizer):
     _, texts = pages
-    held_out = Shards(ids_folder, 1).held_out()
+    held_out = TokenDataset(ids_folder, 1).held_out()
     assert held_out == [t for t in texts if is_validation(t, SHARE)] and len(held_out) > 20
     assert documents(ids_folder, tokenizer) == [t for t in texts if not is_validation(t, SHARE)]
     manifest = artifacts.read_json(ids_folder / "shards.json")
@@ -71,7 +71,9 @@ def test_the_folder_is_named_by_tokenizer_text_and_rows(pages, tokenizer, tmp_pa
 
 
 def test_a_limit_of_rows(pages, tokenizer):
-    short = pretokenize.prepare(WEB, tokenizer, pages[0], 30, SHARE, pretokenize.Work(workers=1))
+    short = pretokenize.tokenize_dataset(
+        WEB, tokenizer, pages[0], 30, SHARE, pretokenize.Work(workers=1)
+    )
     firsts = [t for k in range(FILES) for t in pages[1][k * PAGES : k * PAGES + 10]]
     assert documents(short, tokenizer) == [t for t in firsts if not is_validation(t, SHARE)]
 
@@ -86,7 +88,8 @@ def test_killed_and_run_again_it_goes_on_and_ends_alike(
         "import sys; from pathlib import Path; from llmlab import lab\n"
         "from llmlab.datasets import hub_datasets as doors, pretokenize as prepare\n"
         "if __name__ == '__main__':\n"
-        "    prepare.prepare(doors.big()['fineweb_edu'], lab.setup('class-toy').tokenizer(),\n"
+        "    prepare.tokenize_dataset(doors.big()['fineweb_edu'],\n"
+        "        lab.setup('class-toy').tokenizer(),\n"
         f"                    Path({str(big)!r}), 0, {SHARE}, prepare.Work(workers=1))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -104,14 +107,17 @@ def test_killed_and_run_again_it_goes_on_and_ends_alike(
     stamps = {name: (half / name).stat().st_mtime_ns for name in ("00000.ids", "00001.ids")}
     work = pretokenize.Work(workers=1)
     assert left_overs(half)
-    assert pretokenize.prepare(WEB, tokenizer, big, 0, SHARE, work) == target and not half.exists()
+    assert (
+        pretokenize.tokenize_dataset(WEB, tokenizer, big, 0, SHARE, work) == target
+        and not half.exists()
+    )
     assert left_overs(target) == []
     assert stamps == {name: (target / name).stat().st_mtime_ns for name in stamps}
     for name in stamps:
         assert (target / name).read_bytes() == (ids_folder / name).read_bytes()
-    assert len(documents(target, tokenizer)) + len(Shards(target, 1).held_out()) == 20_480
+    assert len(documents(target, tokenizer)) + len(TokenDataset(target, 1).held_out()) == 20_480
     before = os.listdir(target)
-    assert pretokenize.prepare(WEB, tokenizer, big, 0, SHARE, work) == target
+    assert pretokenize.tokenize_dataset(WEB, tokenizer, big, 0, SHARE, work) == target
     assert os.listdir(target) == before
 
 
@@ -123,10 +129,10 @@ def test_two_processes_write_the_same_and_a_part_that_fails_is_a_sentence(
     whole = file.read_bytes()
     file.write_bytes(whole[:-300] + bytes(300))  # as long as before, so that its name stays
     with pytest.raises(LabError, match=r"tokenised \(.*arquet.*\d of 3 parts are done and"):
-        pretokenize.prepare(WEB, tokenizer, here, 0, SHARE, work)
+        pretokenize.tokenize_dataset(WEB, tokenizer, here, 0, SHARE, work)
     assert pretokenize.state(WEB, tokenizer, here, 0, SHARE)[0] == "half done"
     file.write_bytes(whole)
-    done = pretokenize.prepare(WEB, tokenizer, here, 0, SHARE, work)
+    done = pretokenize.tokenize_dataset(WEB, tokenizer, here, 0, SHARE, work)
     for name in artifacts.read_json(ids_folder / "shards.json")["files"]:
         assert (done / name).read_bytes() == (ids_folder / name).read_bytes()
 
@@ -139,7 +145,7 @@ def test_a_document_of_white_space_without_end_is_tokenised(lay, made, tokenizer
     for k in (0, 1):
         lay(tmp_path / "fineweb_edu" / f"{k}.parquet", rows[2 * k : 2 * k + 2])
     work = pretokenize.Work(workers=2)
-    done = pretokenize.prepare(WEB, tokenizer, tmp_path, 0, 0.0, work)
+    done = pretokenize.tokenize_dataset(WEB, tokenizer, tmp_path, 0, 0.0, work)
     assert documents(done, tokenizer) == [row["text"] for row in rows]
 
 
@@ -177,7 +183,7 @@ def test_what_cannot_work_is_a_sentence(pages, tokenizer, monkeypatch):
             executor=executor, options={"soup": 1} if executor == "local" else {}
         )
         with pytest.raises(LabError, match=match):
-            pretokenize.prepare(WEB, tokenizer, pages[0], work=work)
+            pretokenize.tokenize_dataset(WEB, tokenizer, pages[0], work=work)
     monkeypatch.setitem(sys.modules, "datatrove", None)  # as where it is not installed
     status, message, _ = pretokenize.bring(WEB, tokenizer, pages[0])
     assert status == "missing" and "pip install datasets datatrove" in message
@@ -186,14 +192,16 @@ def test_what_cannot_work_is_a_sentence(pages, tokenizer, monkeypatch):
 
 
 def test_the_class_text_is_blended_with_what_can_be_had(pages, tokenizer, mixture, capsys):
-    blended = pretokenize.blend({"fineweb_edu": 0.9, "gsm8k": 0.5}, tokenizer, mixture, 1, pages[0])
+    blended = pretokenize.weighted_mixture(
+        {"fineweb_edu": 0.9, "gsm8k": 0.5}, tokenizer, mixture, 1, pages[0]
+    )
     assert blended.weights == pytest.approx({"kitchen": 0.1, "fineweb_edu": 0.9})
     assert blended.batch(0, 3, 32).shape == (3, 33)
-    other = pretokenize.blend({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
-    again = pretokenize.blend({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
+    other = pretokenize.weighted_mixture({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
+    again = pretokenize.weighted_mixture({"fineweb_edu": 0.8}, tokenizer, mixture, 1, pages[0])
     assert blended.hash() != other.hash() == again.hash()
     assert capsys.readouterr().out == ""
-    assert pretokenize.blend({"fineweb_edu": 0.9}, tokenizer, mixture, 1) is None
+    assert pretokenize.weighted_mixture({"fineweb_edu": 0.9}, tokenizer, mixture, 1) is None
     said = capsys.readouterr().out
     assert "LLMLAB_OFFLINE" in said and "class's text serves alone" in said
 

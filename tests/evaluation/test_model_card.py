@@ -22,7 +22,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def members(made):
-    return report.line(made)
+    return report.load_line(made)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_every_ability_stands_there_with_its_interval(card, marks):
     assert "# Kitchen assistant, PPO" in card and "30 held-out requests" in card
     for ability, row in marks.items():
         assert f"| {ability} | {model_card.in_words(ability, row['ppo'])} |" in card
-    assert model_card.in_words("number", report.Mark(0.5, 0.4, 0.62)) == "50 % (40 % to 62 %)"
-    assert model_card.in_words("taste", report.Mark(0.5, -0.1, 1.1)).startswith(
+    assert model_card.in_words("number", report.Estimate(0.5, 0.4, 0.62)) == "50 % (40 % to 62 %)"
+    assert model_card.in_words("taste", report.Estimate(0.5, -0.1, 1.1)).startswith(
         "+0.50 (-0.10 to +1"
     )
 
@@ -81,7 +81,7 @@ def test_a_run_of_ones_own_says_so(made, members, marks, tmp_path):
     meta = checkpoint.read_meta(made.shipped("sft"))
     tensors, _ = checkpoint.load_checkpoint(made.shipped("sft"))
     checkpoint.save_checkpoint(mine.path("sft"), tensors, {**meta, "cpu_seconds": 12.5, "log": []})
-    own = report.line(mine)
+    own = report.load_line(mine)
     card = model_card.model_card(mine, "ppo", own, marks, 30)
     hashed = artifacts.sha256_file(mine.path("sft"))[:16]
     facts = f"{meta['seed']} | {meta['steps']} | 12 | `{hashed}`"

@@ -14,7 +14,7 @@ import torch
 
 from llmlab import chat as chat_module
 from llmlab import lab
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.core.tokenizer import BPE
 from llmlab.datasets import preference_pairs
 from llmlab.stages import dpo, reward, rl, sft
@@ -36,14 +36,14 @@ def requests(n: int, seed: int) -> list:
 @cache
 def pairs() -> list[preference_pairs.Pair]:
     """Cards of our own recipes, compared by the toss of a coin."""
-    chat, rng = Chat(TOKENIZER), random.Random(0)
+    chat, rng = ChatTemplate(TOKENIZER), random.Random(0)
     cards = [chat.answer(r.card().text()) for r in reliability.house().recipes if r.card()]
     return [preference_pairs.Pair("I have rice.", *rng.sample(cards, 2), True) for _ in range(40)]
 
 
 def judge(model) -> reward.RewardModel:
     """A reward model of random taste."""
-    made = reward.RewardModel(model_copies.lower_half(model), TOKENIZER)
+    made = reward.RewardModel(model_copies.truncate_layers(model), TOKENIZER)
     torch.nn.init.normal_(made.head.weight, generator=torch.Generator().manual_seed(1))
     return made
 
@@ -52,7 +52,7 @@ def letters(request: str, answer: str) -> float:
     return answer.count("e") + answer.count(" ")
 
 
-def start(name: str, made: lab.Lab, on_step=None) -> loop.Job:
+def start(name: str, made: lab.Lab, on_step=None) -> loop.TrainState:
     """Begin, or go on with, the loop of that name, from the weights that it always starts from."""
     model, how = made.build(), {"on_step": on_step}
     if name == "sft":
@@ -62,13 +62,21 @@ def start(name: str, made: lab.Lab, on_step=None) -> loop.Job:
     if name == "dpo":
         return dpo.dpo(made, model, TOKENIZER, pairs(), **how)
     if name == "grpo":
-        return rl.grpo(made, model, TOKENIZER, term=letters, **how)
+        return rl.grpo(made, model, TOKENIZER, extra_reward=letters, **how)
     if name == "ppo":
         return rl.ppo(made, model, TOKENIZER, judge(model), **how)
-    return rl.grpo(made, model, TOKENIZER, name="last", term=letters, taste=judge(model), **how)
+    return rl.grpo(
+        made,
+        model,
+        TOKENIZER,
+        name="last",
+        extra_reward=letters,
+        preference_model=judge(model),
+        **how,
+    )
 
 
-def train(name: str, made: lab.Lab, on_step=None, save_every=NEVER) -> loop.Job:
+def train(name: str, made: lab.Lab, on_step=None, save_every=NEVER) -> loop.TrainState:
     """`start`, on our own recipes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "load_corpus", reliability.house)

@@ -31,15 +31,15 @@ def stored(tmp_path_factory):
     """A folder of runs of the class's toy: a finished base, the same half-way, a reward model."""
     made = lab.setup("class-toy", runs_dir=tmp_path_factory.mktemp("stored"))
     tokenizer = its_tokenizer(made)
-    rows = pretraining.Rows(tokenizer.encode(TEXT.read_text("utf-8")), made.seed)
+    rows = pretraining.WindowDataset(tokenizer.encode(TEXT.read_text("utf-8")), made.seed)
     for name, done in (("base", 4), ("half", 2)):
         job = pretraining.new_job(made, made.build(), tokenizer, made.path(name), "house")
         pretraining.train(made, job, rows)
         job.step = done
         job.save()
-    half = model_copies.lower_half(made.build())
-    job = loop.Job(half, tokenizer, job.optimizer, made.path("reward"), steps=4, step=4)
-    job.extra, job.meta = torch.nn.Linear(32, 1), {"stage": "reward", "standardised": True}
+    half = model_copies.truncate_layers(made.build())
+    job = loop.TrainState(half, tokenizer, job.optimizer, made.path("reward"), steps=4, step=4)
+    job.head, job.meta = torch.nn.Linear(32, 1), {"stage": "reward", "standardised": True}
     job.save()
     return made.runs
 

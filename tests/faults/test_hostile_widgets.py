@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from llmlab import kitchen
-from llmlab.chat import Chat, Sample
+from llmlab.chat import ChatTemplate, Sample
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import BPE
 from llmlab.stages import costs, report
@@ -79,7 +79,7 @@ def curves(words: str) -> LossCurve:
 
 def chat(words: str) -> ChatPanel:
     """The long request is refused, in a sentence; the others are answered."""
-    panel = ChatPanel({words: report.Member(words, MODEL, Chat(TOKENIZER), {})}, [words])
+    panel = ChatPanel({words: report.LineModel(words, MODEL, ChatTemplate(TOKENIZER), {})}, [words])
     try:
         panel.ask(words)
     except ValueError as error:

@@ -99,7 +99,7 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
     model = made.build()
     before = {name: tensor.clone() for name, tensor in checkpoint.model_tensors(model).items()}
     optimizer = loop.Optimizer(model.named_parameters(), muon_lr=0)
-    job = loop.Job(model, lives.TOKENIZER, optimizer, made.path("base"))
+    job = loop.TrainState(model, lives.TOKENIZER, optimizer, made.path("base"))
 
     def one_step(step: int) -> dict:
         loss = model(torch.tensor([[1, 2, 3]])).square().mean()
@@ -110,7 +110,7 @@ def test_a_stop_while_the_budget_is_measured_leaves_the_model_as_it_was(tmp_path
         return {"loss": loss.item()}
 
     with pytest.raises(KeyboardInterrupt):
-        loop.calibrate(made, "pretraining", one_step, job)
+        loop.steps_for_budget(made, "pretraining", one_step, job)
     assert all(torch.equal(t, before[name]) for name, t in loop.model_tensors(model).items())
     assert optimizer.state == {} and loop.updates(optimizer) == 0
     assert not made.path("base").exists()
@@ -148,7 +148,7 @@ def stop_at(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             return real(bar, n)
 
-        monkeypatch.setattr(loop.Bar, "update", update)
+        monkeypatch.setattr(loop.ProgressBar, "update", update)
 
     return stop_at
 

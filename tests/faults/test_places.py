@@ -344,7 +344,7 @@ def test_a_clock_that_goes_back_changes_no_budget(name, clock, tmp_path):
 def test_a_clock_that_goes_back_stops_no_progress_bar(clock):
     """Each step is drawn, and neither the time that was needed nor what is left is below zero."""
     shown = io.StringIO()
-    with loop.Bar(total=5, file=shown, mininterval=0, ncols=60) as bar:
+    with loop.ProgressBar(total=5, file=shown, mininterval=0, ncols=60) as bar:
         for _ in range(5):
             time.sleep(0.01)
             bar.update()

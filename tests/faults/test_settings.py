@@ -102,7 +102,7 @@ def test_runs_inside_a_file_are_refused_before_the_work(tmp_path, monkeypatch, c
     monkeypatch.setenv("LLMLAB_RUNS", str(runs))
     made = llmlab.setup()
     assert made.latest("base")[2]["own"] is False
-    job = sft.loop.Job(model(), TOKENIZER, sft.Optimizer([]), made.path("sft"), steps=3)
+    job = sft.loop.TrainState(model(), TOKENIZER, sft.Optimizer([]), made.path("sft"), steps=3)
     with unharmed(tmp_path), pytest.raises(LabError, match="sft.safetensors could not be") as error:
         sft.loop.run(job, lambda step: pytest.fail("a step was made"))
     clear(str(error.value))
@@ -164,15 +164,15 @@ def test_a_command_says_it_and_exits_with_2(case, tmp_path, capsys, monkeypatch)
 
 # --- Sampling -------------------------------------------------------------------------------
 
-CHAT = chat.Chat(TOKENIZER)
+CHAT = chat.ChatTemplate(TOKENIZER)
 
 
 @pytest.mark.parametrize("temperature", [-1, -1e-9, math.nan, math.inf])
 def test_a_temperature_that_is_none_is_refused_where_a_user_meets_it(temperature):
-    member = {"a": report.Member("a", model(), CHAT, {})}
+    member = {"a": report.LineModel("a", model(), CHAT, {})}
     for sample in (
         lambda: sample_text(model(), TOKENIZER, temperature=temperature),
-        lambda: chat.ask(model(), CHAT, ["Hello"], temperature),
+        lambda: chat.generate_answers(model(), CHAT, ["Hello"], temperature),
         lambda: ChatPanel(member, temperature=temperature),
     ):
         with pytest.raises(LabError, match="A temperature is 0 or more, and not") as error:
@@ -204,5 +204,5 @@ def test_a_context_of_one_has_no_room_and_says_so():
     tiny = model(max_seq_len=1)
     assert sample_text(tiny, TOKENIZER, "Melt") == "Melt"
     with pytest.raises(LabError, match="cannot be answered.*room for 0 beside") as error:
-        chat.ask(tiny, CHAT, ["Hello"])
+        chat.generate_answers(tiny, CHAT, ["Hello"])
     clear(str(error.value))

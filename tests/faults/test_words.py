@@ -13,7 +13,7 @@ import torch
 from llmlab import chat as chat_module
 from llmlab import checkpoint, cli
 from llmlab.artifacts import LabError, data_dir
-from llmlab.chat import Chat, ask
+from llmlab.chat import ChatTemplate, generate_answers
 from llmlab.stages import pretraining, report
 from llmlab.widgets.chat_panel import ChatPanel
 from tests.faults.said import clear, unharmed
@@ -108,7 +108,7 @@ def assistant(tmp_path_factory):
 
     made = lab.setup(runs_dir=tmp_path_factory.mktemp("runs"))
     model, tokenizer, meta = made.latest("grpo")
-    return model, Chat(tokenizer), meta
+    return model, ChatTemplate(tokenizer), meta
 
 
 def talk(lines: list[str], monkeypatch, capsys, *arguments: str) -> list[str]:
@@ -156,7 +156,7 @@ def test_special_tokens_that_are_typed_stay_text(assistant, monkeypatch):
     typed = iter([SPECIAL, ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
     assert cli.main(["chat"]) == 0
-    panel = ChatPanel({"last": report.Member("last", model, chat, meta)})
+    panel = ChatPanel({"last": report.LineModel("last", model, chat, meta)})
     panel.ask(SPECIAL)
     seen += [chat.prompt(SPECIAL), chat.answer(SPECIAL)[:-1]]
     specials = {chat.user, chat.assistant, chat.end}
@@ -170,7 +170,7 @@ def test_special_tokens_that_are_typed_stay_text(assistant, monkeypatch):
 
 def test_a_page_of_the_base_holds_no_special_token_of_a_request(assistant):
     _, chat, _ = assistant
-    ids = report.Page(chat.tokenizer).prompt(SPECIAL)
+    ids = report.PageTemplate(chat.tokenizer).prompt(SPECIAL)
     assert ids[0] == chat.end and not {chat.user, chat.assistant, chat.end} & set(ids[1:])
 
 
@@ -179,6 +179,6 @@ def test_ask_refuses_one_of_many_and_answers_none(assistant):
     model, chat, _ = assistant
     state = torch.get_rng_state()
     with pytest.raises(LabError, match="A request of 10,00. tokens cannot be answered") as error:
-        ask(model, chat, ["I have leeks.", "x\n" * 5000])
+        generate_answers(model, chat, ["I have leeks.", "x\n" * 5000])
     clear(str(error.value))
     assert torch.equal(torch.get_rng_state(), state)

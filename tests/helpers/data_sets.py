@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmlab import artifacts, lab
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.corpus.corpus import Corpus, read_recipes
 from llmlab.corpus.mixture import Mixture
 from llmlab.datasets import hub_datasets, pretokenize
@@ -154,7 +154,7 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def chat(tokenizer):
     """The chat format, in its ids."""
-    return Chat(tokenizer)
+    return ChatTemplate(tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +173,7 @@ def ids_folder(pages, tokenizer, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         source, work = hub_datasets.big()["fineweb_edu"], pretokenize.Work(workers=1)
-        return pretokenize.prepare(source, tokenizer, pages[0], share=SHARE, work=work)
+        return pretokenize.tokenize_dataset(source, tokenizer, pages[0], share=SHARE, work=work)
 
 
 @pytest.fixture(scope="session")

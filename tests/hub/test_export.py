@@ -8,7 +8,7 @@ import transformers
 
 from llmlab import kitchen, lab
 from llmlab.artifacts import data_dir
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.core.sampling import generate
 from llmlab.corpus.corpus import Recipe, read_source
 from llmlab.hub import load_hf, save_hf
@@ -83,7 +83,7 @@ def test_the_exported_assistant_answers_requests_over_there(folder, theirs, ship
     print(talks[0][0]["content"], answers[0])
     assert sum(score.wellformed == 1 for score in scores) >= 22
     assert sum(score.asked == 1 for score in scores) >= 22
-    chat = Chat(shipped[1])
+    chat = ChatTemplate(shipped[1])
     prompts = [chat.prompt(talk[0]["content"]) for talk in talks]
     ours = generate(load_hf(folder)[0], prompts, 64, chat.end, temperature=0)
     assert sum(chat.read(a) == b for a, b in zip(ours, answers, strict=True)) >= 23  # one near tie

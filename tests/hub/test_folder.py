@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from llmlab import lab
 from llmlab.artifacts import LabError
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
@@ -185,13 +185,13 @@ def test_rope_scaling_survives_a_checkpoint(tmp_path):
     model.embed.weight.data = torch.randn(256, 32)
     model.head.weight.data = torch.randn(256, 32)
     made = lab.setup("class", runs_dir=tmp_path)
-    job = loop.Job(model, tokenizer, Optimizer(model.named_parameters()), made.path("base"))
+    job = loop.TrainState(model, tokenizer, Optimizer(model.named_parameters()), made.path("base"))
     job.save()
     again, _, _ = made.load(made.path("base"))
     assert again.config == model.config and torch.equal(again.rope, model.rope)
     job.steps = 1
     job.save()
-    assert loop.Job(model, tokenizer, Optimizer(model.named_parameters()), job.path).resume()
+    assert loop.TrainState(model, tokenizer, Optimizer(model.named_parameters()), job.path).resume()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -376,7 +376,7 @@ def test_special_tokens_have_their_ids(theirs):
 
 def test_the_chat_template_writes_what_the_model_was_tuned_on(theirs):
     tokenizer, _ = theirs
-    chat = Chat(TOKENIZER)
+    chat = ChatTemplate(TOKENIZER)
     asked = [{"role": "user", "content": "I have lemon."}]
     ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
     assert ids == chat.prompt("I have lemon.")
@@ -415,7 +415,7 @@ def test_another_tokenizer_is_none(theirs, tmp_path, change):
 
 def test_generation_over_there_says_the_same(exported):
     model, _, theirs = exported
-    prompt = Chat(TOKENIZER).prompt("lemon")
+    prompt = ChatTemplate(TOKENIZER).prompt("lemon")
     end = TOKENIZER.special("<|end|>")
     assert theirs.generation_config.eos_token_id == end
     said = theirs.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0].tolist()

@@ -124,7 +124,9 @@ def web(tmp_path, monkeypatch):
     pages = [{"text": f"Page {i} tells how long {i % 7} lentils boil."} for i in range(400)]
     (data / "pages.jsonl").write_text("\n".join(map(json.dumps, pages)), "utf-8")
     tokenizer = lab.setup("full-toy").tokenizer()
-    pretokenize.prepare(hub_datasets.big()["fineweb_edu"], tokenizer, hub_datasets.data_dir())
+    pretokenize.tokenize_dataset(
+        hub_datasets.big()["fineweb_edu"], tokenizer, hub_datasets.user_data_dir()
+    )
 
 
 def test_big_text_is_read_alike_by_any_number_of_processes(web, tmp_path):
@@ -155,13 +157,19 @@ def test_fine_tuning_in_two_processes_is_that_of_one(tmp_path):
 def test_alone_everything_is_ones_own(monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    with distributed.joined():
-        assert not distributed.active() and distributed.first() and distributed.size() == 1
-        assert distributed.mine([3, 1, 4]) == [3, 1, 4] and distributed.weight(7) == 1.0
-        assert distributed.mean({"loss": 2.5, "tokens": 3}) == {"loss": 2.5, "tokens": 3}
+    with distributed.process_group():
         assert (
-            distributed.anywhere(True, False) == [True, False]
-            and distributed.from_first(2.5) == 2.5
+            not distributed.is_initialized()
+            and distributed.is_main_process()
+            and distributed.world_size() == 1
+        )
+        assert (
+            distributed.shard_for_rank([3, 1, 4]) == [3, 1, 4]
+            and distributed.token_weight(7) == 1.0
+        )
+        assert distributed.mean_over_ranks({"loss": 2.5, "tokens": 3}) == {"loss": 2.5, "tokens": 3}
+        assert (
+            distributed.any_rank(True, False) == [True, False] and distributed.broadcast(2.5) == 2.5
         )
         p = torch.nn.Parameter(torch.ones(2))
         distributed.average_gradients([p])
@@ -172,19 +180,19 @@ PARTS = """
 import torch
 from llmlab.artifacts import LabError
 from llmlab.scale import distributed as ranks
-with ranks.joined():
-    rank, rows = ranks.rank(), ranks.mine(list(range(5)))
-    weight = ranks.weight(len(rows))
-    means = ranks.mean({"mean": weight * sum(rows) / len(rows), "n": 5})
+with ranks.process_group():
+    rank, rows = ranks.rank(), ranks.shard_for_rank(list(range(5)))
+    weight = ranks.token_weight(len(rows))
+    means = ranks.mean_over_ranks({"mean": weight * sum(rows) / len(rows), "n": 5})
     p, q = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))
     p.grad = torch.full((2, 2), float(rank))
     if rank == 1:
         q.grad = torch.ones(3)
     ranks.average_gradients([p, q])
-    told = [rows, weight, means["mean"], means["n"], ranks.anywhere(rank == 1, False),
-            ranks.from_first(rank + 7.0), p.grad.mean().item(), q.grad.mean().item()]
+    told = [rows, weight, means["mean"], means["n"], ranks.any_rank(rank == 1, False),
+            ranks.broadcast(rank + 7.0), p.grad.mean().item(), q.grad.mean().item()]
     try:
-        ranks.mine([1])
+        ranks.shard_for_rank([1])
     except LabError as error:
         told.append(str(error))
     import sys

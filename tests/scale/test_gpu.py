@@ -13,7 +13,7 @@ from llmlab.core.optim import Optimizer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
 from llmlab.scale import cuda_graphs, gpu
-from llmlab.stages.pretraining import Rows
+from llmlab.stages.pretraining import WindowDataset
 from llmlab.training import loop
 
 CONFIG = ModelConfig(
@@ -43,7 +43,7 @@ def loss_and_gradients(made: Transformer) -> tuple[float, list[torch.Tensor]]:
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_prepared_model_has_the_same_loss_and_gradients(recompute):
     plain, ready = model(), model()
-    gpu.prepare(ready, recompute=recompute)
+    gpu.prepare_model(ready, activation_checkpointing=recompute)
     (loss, gradients), (own_loss, own) = loss_and_gradients(plain), loss_and_gradients(ready)
     assert own_loss == pytest.approx(loss, abs=1e-5)
     for a, b in zip(gradients, own, strict=True):
@@ -53,8 +53,8 @@ def test_a_prepared_model_has_the_same_loss_and_gradients(recompute):
 def test_a_released_model_is_as_it_was():
     plain, ready = model(), model()
     before = set(ready.__dict__), set(ready.blocks[0].__dict__)
-    gpu.prepare(ready, compiled=True, recompute=True)
-    gpu.release(ready)
+    gpu.prepare_model(ready, compiled=True, activation_checkpointing=True)
+    gpu.restore_model(ready)
     assert (set(ready.__dict__), set(ready.blocks[0].__dict__) - {"_compiled_call_impl"}) == before
     assert loss_and_gradients(ready)[0] == loss_and_gradients(plain)[0]
 
@@ -64,7 +64,7 @@ def test_recomputing_keeps_less():
 
     def kept(recompute: bool) -> int:
         made, sizes = model(), []
-        gpu.prepare(made, recompute=recompute)
+        gpu.prepare_model(made, activation_checkpointing=recompute)
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t: sizes.append(t.numel()) or t, lambda t: t
         ):
@@ -76,7 +76,7 @@ def test_recomputing_keeps_less():
 
 def test_a_compiled_block_has_the_same_loss():
     plain, ready = model(), model()
-    gpu.prepare(ready)
+    gpu.prepare_model(ready)
     for block in ready.blocks:
         block.compile(backend="aot_eager")  # all of compiling but the code, which takes minutes
     assert loss_and_gradients(ready)[0] == pytest.approx(loss_and_gradients(plain)[0], abs=1e-5)
@@ -84,7 +84,7 @@ def test_a_compiled_block_has_the_same_loss():
 
 def test_a_prepared_model_still_samples_and_refuses_what_is_too_long():
     ready, plain = model(), model()
-    gpu.prepare(ready)
+    gpu.prepare_model(ready)
     prompts = [[1, 2, 3], [4]]
     assert generate(ready, prompts, 9, temperature=0) == generate(plain, prompts, 9, temperature=0)
     with pytest.raises(ValueError, match="49 positions"):
@@ -112,9 +112,9 @@ def test_the_fused_optimizer_takes_the_same_steps():
 # --- fp16 -----------------------------------------------------------------------------------
 
 
-def job(dtype: torch.dtype, muon_lr: float = 0.0) -> loop.Job:
+def job(dtype: torch.dtype, muon_lr: float = 0.0) -> loop.TrainState:
     made = model(dtype)
-    return loop.Job(made, BPE(()), Optimizer(made.named_parameters(), muon_lr))
+    return loop.TrainState(made, BPE(()), Optimizer(made.named_parameters(), muon_lr))
 
 
 def loss_of(made: Transformer) -> torch.Tensor:
@@ -139,10 +139,10 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
     run.backward(loss_of(run.model) * 1e6)
     assert run.update(1.0) == 0.0 and loop.updates(run.optimizer) == 0
     assert torch.equal(run.model.embed.weight, before) and run.model.embed.weight.grad is None
-    assert run.stored()["loss_scale"]["scale"] == scale / 2
+    assert run.metadata()["loss_scale"]["scale"] == scale / 2
     again = job(torch.float16)
-    again.take_up(run.stored())
-    assert again.stored()["loss_scale"] == run.stored()["loss_scale"]
+    again.load_metadata(run.metadata())
+    assert again.metadata()["loss_scale"] == run.metadata()["loss_scale"]
 
 
 def test_elsewhere_a_scaler_changes_nothing():
@@ -150,7 +150,7 @@ def test_elsewhere_a_scaler_changes_nothing():
     loss_and_gradients(plain)
     norm = Optimizer(plain.named_parameters()).step(0.5)
     run.backward(loss_of(run.model))
-    assert run.update(0.5) == norm and "loss_scale" not in run.stored()
+    assert run.update(0.5) == norm and "loss_scale" not in run.metadata()
     for a, b in zip(plain.parameters(), run.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -159,8 +159,8 @@ def test_elsewhere_a_scaler_changes_nothing():
 
 
 def test_rows_made_ahead_are_the_same_rows():
-    rows = Rows(list(range(500)), seed=3)
-    ahead = gpu.Ahead(rows, "cpu")
+    rows = WindowDataset(list(range(500)), seed=3)
+    ahead = gpu.Prefetcher(rows, "cpu")
     for step in (0, 1, 2, 7, 8):
         assert torch.equal(ahead.batch(step, 4, 16), rows.batch(step, 4, 16))
 
@@ -182,8 +182,8 @@ class Memory:
 
 def test_what_does_not_fit_is_halved_and_the_step_is_the_same(capsys):
     whole, small = Memory(6), Memory(2)
-    micro = gpu.MicroBatches(100)
-    loss = gpu.MicroBatches(100).backward(IDS, whole.part_loss, whole.model.zero_grad)
+    micro = gpu.GradientAccumulation(100)
+    loss = gpu.GradientAccumulation(100).backward(IDS, whole.part_loss, whole.model.zero_grad)
     assert micro.backward(IDS, small.part_loss, small.model.zero_grad) == pytest.approx(loss)
     assert small.tried == [6, 3, 2, 2, 2] and micro.rows == 2
     for a, b in zip(whole.model.parameters(), small.model.parameters(), strict=True):
@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_halved_and_the_step_is_the_same(capsys):
 def test_where_not_even_one_row_fits_this_is_said():
     none = Memory(0)
     with pytest.raises(LabError, match="1 rows at once does not fit .* fewer minutes"):
-        gpu.MicroBatches(4).backward(IDS, none.part_loss, none.model.zero_grad)
+        gpu.GradientAccumulation(4).backward(IDS, none.part_loss, none.model.zero_grad)
 
 
 # --- Sampling -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from llmlab.scale.scaling_law import (  # fmt: skip
     of_the_class,
     of_the_web,
     resampled,
-    shape,
+    shape_of_depth,
     size_of,
     worth,
 )
@@ -52,7 +52,7 @@ def test_the_best_shape_is_the_lowest_point_of_the_budget():
 def test_the_check_is_none_of_the_fitted_runs():
     points = find_study("scaling").points()
     assert len(points) == 13 and scaling.ARMS.count(scaling.CHECK) == 1
-    config = scaling.shape("192x4", 2048)
+    config = scaling.model_shape("192x4", 2048)
     assert (config.n_heads * config.head_dim, config.n_layers) == (192, 4)
 
 
@@ -65,15 +65,15 @@ def test_the_class_s_law_tells_the_run_that_was_held_back():
 
 # --- The choice -----------------------------------------------------------------------------
 
-DEPTHS = [shape(profiles.FULL.model, depth) for depth in profiles.FULL.depths]
+DEPTHS = [shape_of_depth(profiles.FULL.model, depth) for depth in profiles.FULL.depths]
 
 
 def test_a_shape_keeps_the_profile_s_proportions():
-    assert shape(profiles.FULL.model, 12) == profiles.FULL.model
+    assert shape_of_depth(profiles.FULL.model, 12) == profiles.FULL.model
     for config in DEPTHS:
         assert config.dim == config.n_heads * config.head_dim == 64 * config.n_layers
         assert config.hidden_dim % 64 == 0
-    small = shape(profiles.FULL.model, 2)
+    small = shape_of_depth(profiles.FULL.model, 2)
     assert size_of(small) == sum(p.numel() for p in Transformer(small).parameters())
 
 

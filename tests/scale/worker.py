@@ -25,7 +25,7 @@ def on_step(record: dict) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-with distributed.joined():
+with distributed.process_group():
     made = lab.setup("full-toy", runs_dir=runs)
     made.steps = steps
     if "fp16" in sys.argv:

@@ -138,10 +138,10 @@ def test_downloaded_or_streamed_and_tokenised(hub, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMLAB_CACHE", str(tmp_path / "cache"))
         patch.setenv("LLMLAB_OFFLINE", "1")
-        assert hub_datasets.load(BIG["gsm8k"])["question"] == [
+        assert hub_datasets.load_rows(BIG["gsm8k"])["question"] == [
             r["question"] for r in rows_of("gsm8k", 30)
         ]
-        assert len(hub_datasets.load(BIG["gsm8k"], test=True)) == 10
+        assert len(hub_datasets.load_rows(BIG["gsm8k"], test=True)) == 10
         kept = {p.parent.name for p in BIG["gsm8k"].folder.rglob("*.parquet")}
         assert kept == {"main"}
     (shards,) = (tmp_path / "cache" / "shards").iterdir()

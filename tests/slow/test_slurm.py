@@ -55,10 +55,10 @@ def test_slurm_gets_the_parts_as_an_array_and_what_it_did_is_taken_up(
     options = {"time": "01:00:00", "partition": "kitchen", "with_srun": False}
     work = pretokenize.Work(executor="slurm", options=options)
     with pytest.raises(LabError, match="1 of 3 parts are tokenised so far, by slurm"):
-        pretokenize.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
+        pretokenize.tokenize_dataset(WEB, tokenizer, pages[0], share=SHARE, work=work)
     assert "--partition=kitchen" in log.read_text() and "--array=0-2" in log.read_text()
     (programs / "sbatch").write_text(SBATCH.format(python=sys.executable, log=str(log), tasks=2))
-    done = pretokenize.prepare(WEB, tokenizer, pages[0], share=SHARE, work=work)
+    done = pretokenize.tokenize_dataset(WEB, tokenizer, pages[0], share=SHARE, work=work)
     assert "--array=0-1" in log.read_text()  # those that were not done
     for name in artifacts.read_json(done / "shards.json")["files"]:
         assert (done / name).read_bytes() == (ids_folder / name).read_bytes()

@@ -38,7 +38,7 @@ def test_a_figure_outside_its_band_is_noticed():
 
 
 def test_the_bill_of_instruct_gpt():
-    shares = costs.shares(costs.INSTRUCT_GPT)
+    shares = costs.cost_shares(costs.INSTRUCT_GPT)
     assert shares["pretraining"] == pytest.approx(0.982, abs=0.0005)
     assert sum(shares.values()) == pytest.approx(1)
 
@@ -149,7 +149,7 @@ def test_pretraining_is_most_of_the_lines_bill(lab):
     n = sum(p.numel() for p in lab.load(lab.shipped("base"))[0].parameters())
     assert bill["pretraining"].flops == 6 * n * log["tokens"]
     assert bill["pretraining"].cpu_seconds == log["cpu_seconds"]
-    shares = costs.shares({stage: spent.flops for stage, spent in bill.items()})
+    shares = costs.cost_shares({stage: spent.flops for stage, spent in bill.items()})
     assert 0.7 < shares["pretraining"] < 0.999
     assert all(0.001 < share < 0.2 for stage, share in shares.items() if stage != "pretraining")
 

@@ -47,13 +47,13 @@ def test_same_rate_counts_nearest_neighbours():
 
 def test_chance_is_what_random_vectors_score():
     labels = ["a"] * 6 + ["b"] * 3 + ["c"]
-    assert math.isclose(embedding.chance(labels), (6 * 5 + 3 * 2) / 90)
+    assert math.isclose(embedding.chance_rate(labels), (6 * 5 + 3 * 2) / 90)
     generator = torch.Generator().manual_seed(1)
     rates = [
         embedding.same_rate(torch.nn.functional.normalize(v, dim=1), labels)
         for v in torch.randn(300, len(labels), 8, generator=generator)
     ]
-    assert abs(sum(rates) / len(rates) - embedding.chance(labels)) < 0.03
+    assert abs(sum(rates) / len(rates) - embedding.chance_rate(labels)) < 0.03
 
 
 # --- Analogies ------------------------------------------------------------------------------
@@ -123,22 +123,24 @@ def test_plane_finds_the_plane_in_which_points_lie():
 def test_a_map_without_loss_keeps_everything():
     points = torch.randn(30, 2, generator=torch.Generator().manual_seed(3))
     turned, _ = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(4)))
-    assert embedding.kept(points @ turned[:2], points) == 1
-    assert math.isclose(embedding.rank_correlation(points @ turned[:2], points), 1, abs_tol=1e-3)
+    assert embedding.neighbours_kept(points @ turned[:2], points) == 1
+    assert math.isclose(
+        embedding.distance_correlation(points @ turned[:2], points), 1, abs_tol=1e-3
+    )
 
 
 def test_kept_counts_neighbours_and_rank_correlation_distances():
     line = torch.tensor([[0.0], [1], [2.1], [3.3], [4.6]])
     broken = torch.tensor([[0.0, 0], [1, 0], [50, 0], [51, 0], [52.1, 0]])
-    share = embedding.kept(line, broken, n=1)  # the third point's nearest is another one
+    share = embedding.neighbours_kept(line, broken, n=1)  # the third point's nearest is another one
     assert math.isclose(share, 0.8, rel_tol=1e-6)
-    assert 0.3 < embedding.rank_correlation(line, torch.exp(line)) < 0.95
-    of_three = embedding.rank_correlation(torch.tensor([[0.0], [1], [3]]), unit(0, 170, 175))
+    assert 0.3 < embedding.distance_correlation(line, torch.exp(line)) < 0.95
+    of_three = embedding.distance_correlation(torch.tensor([[0.0], [1], [3]]), unit(0, 170, 175))
     assert math.isclose(of_three, 0.5, rel_tol=1e-6)  # ranks 1, 3, 2 against 2, 3, 1
     far = torch.randn(400, 2, generator=torch.Generator().manual_seed(5))
     other = torch.randn(400, 2, generator=torch.Generator().manual_seed(6))
-    assert abs(embedding.rank_correlation(far, other)) < 0.05
-    assert abs(embedding.kept(far, other) - 5 / 399) < 0.01
+    assert abs(embedding.distance_correlation(far, other)) < 0.05
+    assert abs(embedding.neighbours_kept(far, other) - 5 / 399) < 0.01
 
 
 def test_tsne_keeps_groups_apart_and_is_the_same_for_the_same_seed():
@@ -179,7 +181,7 @@ def test_snapshots_come_back_within_half_a_step_of_eight_bits(lab):
     for step, matrix in matrices.items():
         path = lab.runs / "base-snapshots" / f"{step:07d}.safetensors"
         checkpoint.save_checkpoint(path, {"embed": matrix}, {"step": step})
-    shipping.ship_snapshots(lab)
+    shipping.publish_snapshots(lab)
     found = embedding.snapshots(lab)
     assert list(found) == [1, 300]
     for step, matrix in matrices.items():

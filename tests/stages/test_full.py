@@ -9,7 +9,7 @@ from llmlab.artifacts import LabError
 from llmlab.corpus.corpus import load_corpus
 from llmlab.corpus.mixture import Mixture
 from llmlab.datasets import by_stage, hub_datasets, pretokenize
-from llmlab.datasets.token_shards import Blend
+from llmlab.datasets.token_shards import WeightedMixture
 from llmlab.stages import pretraining, reward, sft
 
 
@@ -59,9 +59,11 @@ def test_text_of_ones_own_is_read_once_it_is_tokenised(full, tmp_path, monkeypat
     tokenizer, p = full.tokenizer(), full.profile
     mixture = Mixture(load_corpus(p.sources), tokenizer.to_tiktoken(), p.mixture, full.seed)
     assert pretokenize.rows_of(full, tokenizer, mixture) is mixture
-    pretokenize.prepare(hub_datasets.big()["fineweb_edu"], tokenizer, hub_datasets.data_dir())
+    pretokenize.tokenize_dataset(
+        hub_datasets.big()["fineweb_edu"], tokenizer, hub_datasets.user_data_dir()
+    )
     rows = pretokenize.rows_of(full, tokenizer, mixture)
-    assert isinstance(rows, Blend) and rows.weights["fineweb_edu"] == pytest.approx(0.7)
+    assert isinstance(rows, WeightedMixture) and rows.weights["fineweb_edu"] == pytest.approx(0.7)
     job = pretraining.pretrain(replace(full, steps=2), tokenizer)
     assert job.step == 2 and job.meta["data"] == rows.hash() != mixture.hash()
 

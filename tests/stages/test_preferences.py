@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from llmlab import kitchen, lab
-from llmlab.chat import Batch, Chat
+from llmlab.chat import Batch, ChatTemplate
 from llmlab.core.losses import dpo_loss
 from llmlab.core.model import ModelConfig, Transformer
 from llmlab.core.tokenizer import train_bpe
@@ -31,7 +31,7 @@ def small():
     model = Transformer(config)
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.2)
-    return model, Chat(tokenizer)
+    return model, ChatTemplate(tokenizer)
 
 
 def rows(chat, answers, request="I have rice."):
@@ -49,7 +49,7 @@ def random_card(rng, n=4):
 def test_it_reads_the_list_and_not_the_title(small):
     """The states of the list are those of the list alone; a text without a colon is all list."""
     model, chat = small
-    reader = reward.RewardModel(model_copies.lower_half(model), chat.tokenizer)
+    reader = reward.RewardModel(model_copies.truncate_layers(model), chat.tokenizer)
     answers = [CARDS[0], "I am a kitchen assistant."]
     batch = rows(chat, answers)
     hidden = reader.backbone.hidden(batch.ids)
@@ -64,7 +64,7 @@ def test_it_reads_the_list_and_not_the_title(small):
 
 def test_padding_and_neighbours_change_nothing(small):
     model, chat = small
-    reader = reward.RewardModel(model_copies.lower_half(model), chat.tokenizer)
+    reader = reward.RewardModel(model_copies.truncate_layers(model), chat.tokenizer)
     together = reader.read(rows(chat, CARDS))
     alone = torch.cat([reader.read(rows(chat, [card])) for card in CARDS])
     assert torch.allclose(together, alone, atol=1e-5)
@@ -72,7 +72,7 @@ def test_padding_and_neighbours_change_nothing(small):
 
 def test_the_lower_half_is_a_copy_of_the_first_layers(small):
     model, _ = small
-    half = model_copies.lower_half(model)
+    half = model_copies.truncate_layers(model)
     assert len(half.blocks) == 2 and half.config.n_layers == 2
     assert torch.equal(half.blocks[1].mlp.up_proj.weight, model.blocks[1].mlp.up_proj.weight)
     with torch.no_grad():
@@ -235,7 +235,7 @@ def test_duels_are_wellformed_and_far_apart(monkeypatch, small):
     def answers(model, chat, texts, temperature, seed):
         return [chat.answer(random_card(rng) if i % 4 else "no card") for i in range(len(texts))]
 
-    monkeypatch.setattr(preferences, "ask", answers)
+    monkeypatch.setattr(preferences, "generate_answers", answers)
     duels = preferences.find_duels(model, chat, 5, seed=1)
     assert len(duels) == 5 and all(kitchen.judge(*d[:2]).wellformed for d in duels)
     lengths = preferences.differences(model, chat, duels).norm(dim=1)
@@ -322,12 +322,12 @@ def test_dpo_begins_at_ln_2_and_learns_the_order(small, tmp_path):
     made = lab.setup("class-toy", runs_dir=tmp_path)
     made.steps, made.dtype = 12, torch.float32
     pairs = made_pairs(chat, 16, 8)  # one batch again and again
-    tuned = model_copies.unfreeze(model)
+    tuned = model_copies.trainable_copy(model)
     made = replace(made, profile=replace(made.profile, dpo_lr=3e-3))
     job = dpo.dpo(made, tuned, chat.tokenizer, pairs)
     assert job.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert job.log[-1]["loss"] < 0.6 and job.log[-1]["accuracy"] > 0.9
-    batch = reward.as_batch(chat, pairs, "cpu")
+    batch = reward.pair_batch(chat, pairs, "cpu")
     with torch.no_grad():
         mine, theirs = (dpo.summed(m, batch).chunk(2) for m in (tuned, model))
     assert dpo_loss(*mine, *theirs) < 0.6
@@ -340,11 +340,11 @@ def test_dpo_resumes_bit_for_bit(small, tmp_path):
     made = lab.setup("class-toy", runs_dir=tmp_path)
     made.steps, made.dtype = 6, torch.float32
     pairs = made_pairs(chat, 40, 9)
-    whole, broken = model_copies.unfreeze(model), model_copies.unfreeze(model)
+    whole, broken = model_copies.trainable_copy(model), model_copies.trainable_copy(model)
     dpo.dpo(made, whole, chat.tokenizer, pairs, name="whole")
     dpo.dpo(made, broken, chat.tokenizer, pairs, name="broken",
             on_step=lambda r: r["step"] == 3 and signal.raise_signal(signal.SIGINT))  # fmt: skip
-    again = model_copies.unfreeze(model)
+    again = model_copies.trainable_copy(model)
     dpo.dpo(made, again, chat.tokenizer, pairs, name="broken")
     assert all(map(torch.equal, whole.parameters(), again.parameters()))
     assert not all(map(torch.equal, whole.parameters(), broken.parameters()))

@@ -21,7 +21,7 @@ def test_nothing_held_out_is_in_any_training_set():
     corpus = load_corpus(("recipes",))
     train, held_out = [r.text() for r in corpus.recipes], [r.text() for r in corpus.held_out]
     assert held_out and not set(train) & set(held_out)
-    assert not {i for i in dedup.twins([*train, *held_out]) if i >= len(train)}
+    assert not {i for i in dedup.near_duplicates([*train, *held_out]) if i >= len(train)}
 
 
 @pytest.mark.parametrize("name", shipping.SHIPPED)
@@ -60,18 +60,18 @@ def test_a_thinned_log_keeps_its_ends_and_means():
 
 @pytest.fixture
 def members(tmp_path):
-    return report.line(lab.setup("class", runs_dir=tmp_path))
+    return report.load_line(lab.setup("class", runs_dir=tmp_path))
 
 
 def test_the_line_is_what_is_there_and_says_what_is_not(tmp_path, capsys, monkeypatch):
     made = lab.setup("class", runs_dir=tmp_path)
     there = [name for name in report.TITLES if made.shipped(name).exists()]
-    assert list(report.line(made)) == there and {"base", "sft"} <= set(there)
+    assert list(report.load_line(made)) == there and {"base", "sft"} <= set(there)
     for name in ("base.safetensors", "sft.safetensors"):
         shutil.copy(MADE.shipped("base").with_name(name), tmp_path)
     monkeypatch.setattr(lab.Lab, "shipped", lambda self, name: tmp_path / f"{name}.safetensors")
     capsys.readouterr()
-    members = report.line(made)
+    members = report.load_line(made)
     assert list(members) == ["base", "sft"]
     assert "left out: DPO, PPO, GRPO, last." in capsys.readouterr().out
     assert [member.title for member in members.values()] == ["base", "SFT"]
@@ -117,7 +117,7 @@ def test_only_an_answer_counts():
 def test_a_model_that_knows_nothing_has_no_abilities():
     toy = lab.setup("class-toy")
     config = replace(toy.profile.model, vocab_size=toy.tokenizer().vocab_size)
-    found = report.shares(toy.build(config), toy.tokenizer(), n=6)
+    found = report.ability_shares(toy.build(config), toy.tokenizer(), n=6)
     assert found.keys() == kitchen.ABILITIES.keys()
     assert set(found.values()) == {0}  # no meat in rubbish is no vegetarian dish
 
@@ -128,10 +128,12 @@ def test_an_ability_is_asked_of_those_that_asked_for_it():
     )]  # fmt: skip
     answers = ["Leek Pie: leeks, ham.", "Leek Pie: leeks, ham.", "I am a kitchen assistant."]
     scores = [kitchen.judge(r, a) for r, a in zip(requests, answers, strict=True)]
-    shares = {name: kitchen.values(requests, scores, name) for name in kitchen.ABILITIES}
+    shares = {name: kitchen.ability_scores(requests, scores, name) for name in kitchen.ABILITIES}
     assert shares["vegetarian"] == [0] and shares["who it is"] == [1]
     assert shares["asked foods"] == [1, 1] and shares["every rule"] == [1, 0]
-    assert shares["number"] == [] and len(kitchen.values(requests, scores, kitchen.TASTE)) == 2
+    assert (
+        shares["number"] == [] and len(kitchen.ability_scores(requests, scores, kitchen.TASTE)) == 2
+    )
 
 
 def test_wilsons_interval_is_that_of_the_tables():
@@ -161,14 +163,14 @@ def test_a_change_is_told_from_chance_request_by_request():
     scores = {"base": half, "sft": half, "dpo": better, "ppo": other, "grpo": [wrong] * 200}
     parents = {"sft": "base", "dpo": "sft", "ppo": "sft", "grpo": "sft"}
     marks = {
-        name: report.mark(requests, scores, "nothing twice", name, parents.get(name))
+        name: report.estimate(requests, scores, "nothing twice", name, parents.get(name))
         for name in scores
     }
     assert {name: mark.change for name, mark in marks.items()} == {
         "base": 0, "sft": 0, "dpo": 1, "ppo": 0, "grpo": -1,
     }  # fmt: skip
     assert marks["dpo"].low < marks["sft"].value < marks["dpo"].value == 0.55  # alone, it is not
-    taste = report.mark(requests, scores, kitchen.TASTE, "sft", None)
+    taste = report.estimate(requests, scores, kitchen.TASTE, "sft", None)
     assert taste.value == pytest.approx((0.5 - kitchen.TASTE_MEAN) / kitchen.TASTE_SD)
 
 

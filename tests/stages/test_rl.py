@@ -11,7 +11,7 @@ import torch
 import llmlab
 from llmlab import kitchen
 from llmlab import lab as lab_module
-from llmlab.chat import Batch, Chat, micro_batches, n_ids
+from llmlab.chat import Batch, ChatTemplate, micro_batches, n_ids
 from llmlab.core.losses import grpo_loss
 from llmlab.stages import rl
 from llmlab.stages.reward import load_reward, score_answers
@@ -75,10 +75,10 @@ def toy():
 def test_grpos_rollouts_are_what_its_groups_taught(toy):
     lab, model, tokenizer = toy
     steps = {}
-    rl.grpo(lab, model_copies.unfreeze(model), tokenizer, on_rollouts=steps.__setitem__)
+    rl.grpo(lab, model_copies.trainable_copy(model), tokenizer, on_rollouts=steps.__setitem__)
     assert list(steps) == [1, 2]
     for rollout in (r for rollouts in steps.values() for r in rollouts):
-        score = kitchen.judge(rollout.request, Chat(tokenizer).read(rollout.answer))
+        score = kitchen.judge(rollout.request, ChatTemplate(tokenizer).read(rollout.answer))
         assert rollout.parts["asked"] == score.asked
         assert len(rollout.answer) == len(rollout.kl) == len(rollout.advantage)
         assert len(set(rollout.advantage)) == 1 and rollout.advantage[0] != 0
@@ -90,10 +90,11 @@ def test_grpos_rollouts_are_what_its_groups_taught(toy):
 
 def test_a_term_of_the_learners_own_is_added_to_the_reward(toy):
     lab, model, tokenizer = toy
-    steps, chat = {}, Chat(tokenizer)
+    steps, chat = {}, ChatTemplate(tokenizer)
     rl.grpo(
-        lab, model_copies.unfreeze(model), tokenizer, reward=lambda score: score.asked,
-        on_rollouts=steps.__setitem__, term=lambda request, answer: len(request) + len(answer),
+        lab, model_copies.trainable_copy(model), tokenizer, reward=lambda score: score.asked,
+        on_rollouts=steps.__setitem__, extra_reward=lambda request,
+        answer: len(request) + len(answer),
     )  # fmt: skip
     for rollout in steps[1]:
         lengths = len(rollout.request) + len(chat.read(rollout.answer))
@@ -103,9 +104,9 @@ def test_a_term_of_the_learners_own_is_added_to_the_reward(toy):
 def test_ppos_rollouts_have_an_advantage_for_each_token(toy):
     lab, model, tokenizer = toy
     steps, judge = {}, load_reward(lab, mine=False)
-    rl.ppo(lab, model_copies.unfreeze(model), tokenizer, judge, on_rollouts=steps.__setitem__)
+    rl.ppo(lab, model_copies.trainable_copy(model), tokenizer, judge, on_rollouts=steps.__setitem__)
     assert [len(rollouts) for rollouts in steps.values()] == [lab.profile.ppo_batch] * 2
-    chat, first = Chat(tokenizer), steps[1][:4]
+    chat, first = ChatTemplate(tokenizer), steps[1][:4]
     proxy = score_answers(judge, chat, [r.request for r in first], [r.answer for r in first])
     for rollout, reward in zip(first, proxy.tolist(), strict=True):
         assert rollout.reward == rollout.parts["reward model"] == pytest.approx(reward, abs=0.05)

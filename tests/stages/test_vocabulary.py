@@ -49,8 +49,8 @@ def test_the_size_with_the_least_work_is_chosen_and_larger_models_take_larger_on
     held_out = [recipe.text() for recipe in read.held_out]
     chosen = []
     for depth in (2, 12):
-        model = scaling_law.shape(profiles.FULL.model, depth)
-        bpe, why = tokenization.fitting(largest, held_out, model)
+        model = scaling_law.shape_of_depth(profiles.FULL.model, depth)
+        bpe, why = tokenization.choose_vocabulary(largest, held_out, model)
         least = work(bpe, held_out, model)
         for size in tokenization.SIZES:
             assert least <= work(first_merges(largest, size), held_out, model)
@@ -63,7 +63,7 @@ def test_the_size_with_the_least_work_is_chosen_and_larger_models_take_larger_on
 def test_of_short_texts_the_class_s_serves(full, many, monkeypatch, capsys):
     """As where the class's sources cannot be had, whose house texts are short."""
     monkeypatch.setattr(tokenization, "training_text", lambda _: "Melt the butter.")
-    assert tokenization.ready(full, many[0]) == full._class_tokenizer()
+    assert tokenization.choose_tokenizer(full, many[0]) == full._class_tokenizer()
     said = capsys.readouterr().out
     assert "No vocabulary was chosen: the text supports" in said
     assert "not 32768. The class's serves." in said
@@ -72,26 +72,28 @@ def test_of_short_texts_the_class_s_serves(full, many, monkeypatch, capsys):
 def test_without_big_text_it_stays_the_class_s(full, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("LLMLAB_DATA")
     before = full.tokenizer()
-    assert tokenization.ready(full) == before and full.chosen_tokenizer() is None
+    assert tokenization.choose_tokenizer(full) == before and full.chosen_tokenizer() is None
     in_class = lab.setup("class-toy", runs_dir=tmp_path)
-    assert tokenization.ready(in_class) == before and capsys.readouterr().out == ""
+    assert tokenization.choose_tokenizer(in_class) == before and capsys.readouterr().out == ""
 
 
 def test_what_was_chosen_is_kept_by_all_that_follows(full, many, capsys):
     folder, written = many
-    bpe = tokenization.ready(full, folder)
+    bpe = tokenization.choose_tokenizer(full, folder)
     assert "vocabulary: " in capsys.readouterr().out
     assert full.tokenizer() == full.chosen_tokenizer() == bpe != full._class_tokenizer()
     held_out = {text for text in written if is_validation(text, pretokenize.HELD_OUT)}
     assert held_out and held_out.isdisjoint(tokenization.sample(full, folder))
 
     # again: nothing is learned, and the stage of notebook 02 leaves it as it is
-    assert tokenization.ready(full, folder) == bpe and capsys.readouterr().out == ""
+    assert tokenization.choose_tokenizer(full, folder) == bpe and capsys.readouterr().out == ""
     assert tokenization.run(full)["vocab_size"] == bpe.vocab_size and full.tokenizer() == bpe
 
     # the text is tokenised with it, a plan reckons with it, and a run of that size is one's own
-    pretokenize.prepare(WEB, bpe, folder)
-    planned = pretraining.planned(replace(full, profile=replace(full.profile, depths=(1,))))
+    pretokenize.tokenize_dataset(WEB, bpe, folder)
+    planned = pretraining.plan_for_machine(
+        replace(full, profile=replace(full.profile, depths=(1,)))
+    )
     assert planned.profile.model.vocab_size == bpe.vocab_size
     assert planned.profile.seq_len == 256 and full.profile.seq_len == 64  # pages are short
     said = capsys.readouterr().out

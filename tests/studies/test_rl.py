@@ -6,7 +6,7 @@ import pytest
 
 from llmlab import kitchen
 from llmlab import lab as lab_module
-from llmlab.chat import Chat, Sample
+from llmlab.chat import ChatTemplate, Sample
 from llmlab.studies import rl as study
 from llmlab.studies import run_point
 
@@ -35,7 +35,7 @@ def test_a_point_of_grpo_on_the_rules(lab, monkeypatch):
 
 def test_how_alike_answers_are():
     lab = lab_module.setup("class-toy")
-    chat = Chat(lab.tokenizer())
+    chat = ChatTemplate(lab.tokenizer())
     texts = ("A: kale, mint.", "A: kale, mint.", "B: rice, leeks, peas, okra, mint.", "C: dill.")
     request, score = "I have kale.", kitchen.judge("I have kale.", texts[0])
     rollouts = [Sample(request, [], chat.answer(text), text, score, parts={"asked": i / 4})

@@ -22,7 +22,7 @@ def made(tmp_path):
 def calibrate(made, seconds: float) -> tuple[int, list[int]]:
     """The steps for a budget, if each takes so long; and which were tried."""
     model, tried = made.build(), []
-    job = loop.Job(model, BPE(()), Optimizer(model.named_parameters()))
+    job = loop.TrainState(model, BPE(()), Optimizer(model.named_parameters()))
     before = {k: v.clone() for k, v in job.tensors().items()}
 
     def one_step(step: int) -> dict:
@@ -32,7 +32,7 @@ def calibrate(made, seconds: float) -> tuple[int, list[int]]:
         time.sleep(seconds)  # as a thread does that others keep waiting
         return {"loss": 1.0}
 
-    steps = loop.calibrate(made, "sft", one_step, job)
+    steps = loop.steps_for_budget(made, "sft", one_step, job)
     assert all(torch.equal(before[k], v) for k, v in job.tensors().items())
     return steps, tried
 

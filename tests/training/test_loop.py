@@ -72,7 +72,7 @@ def pretrain(
 ) -> None:
     """The real loop, on windows of a text or on a mixture; begin: called with the job first."""
     tokenizer = BPE(())
-    rows = pretraining.Rows(tokenizer.encode(HOUSE.read_text("utf-8")), made.seed)
+    rows = pretraining.WindowDataset(tokenizer.encode(HOUSE.read_text("utf-8")), made.seed)
     if mixed:
         weights = {"recipes": 0.7, "cards": 0.3}
         rows = mixture.Mixture(house(), tokenizer.to_tiktoken(), weights, made.seed)

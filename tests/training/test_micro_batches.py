@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmlab import kitchen, lab
-from llmlab.chat import Chat
+from llmlab.chat import ChatTemplate
 from llmlab.stages import dpo, reward, rl, sft
 from llmlab.training import loop, model_copies
 
@@ -24,7 +24,7 @@ def tune(made, model, tokenizer, name):
 
 def pairs_of(made, model, tokenizer):
     requests = kitchen.held_out_requests(6)
-    return reward.make_pairs(model, Chat(tokenizer), requests, seed=1, answers=4)
+    return reward.make_pairs(model, ChatTemplate(tokenizer), requests, seed=1, answers=4)
 
 
 def fit_reward(made, model, tokenizer, name):
@@ -46,7 +46,7 @@ def test_parts_are_the_whole(made, train):
     ends = {}
     for most in (1 << 20, 150):
         sized = replace(made, profile=replace(made.profile, micro_tokens=most))
-        job = train(sized, model_copies.unfreeze(model), tokenizer, f"at-{most}")
+        job = train(sized, model_copies.trainable_copy(model), tokenizer, f"at-{most}")
         ends[most] = [*job.model.parameters()], [record["loss"] for record in job.log]
     (whole, losses), (parts, part_losses) = ends.values()
     assert part_losses == pytest.approx(losses, abs=1e-5)

@@ -12,7 +12,7 @@ from html import unescape
 import pytest
 
 import llmlab
-from llmlab.chat import MAX_ANSWER, Chat
+from llmlab.chat import MAX_ANSWER, ChatTemplate
 from llmlab.core.model import Transformer
 from llmlab.core.sampling import generate
 from llmlab.stages import report
@@ -24,7 +24,7 @@ REQUEST = "What vegetarian soup of 5 ingredients can I cook with leeks?"
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
     lab = llmlab.setup(runs_dir=tmp_path_factory.mktemp("runs"))
-    found = report.line(lab)
+    found = report.load_line(lab)
     return {name: found[name] for name in ("base", "sft", "grpo")}
 
 
@@ -42,7 +42,7 @@ def roomy(small):
     wide = Transformer(replace(model.config, max_seq_len=200))
     wide.load_state_dict(model.state_dict())
     wide.head.weight.data[tokenizer.special("<|end|>")] = 0
-    return report.Member("random", wide, Chat(tokenizer), {})
+    return report.LineModel("random", wide, ChatTemplate(tokenizer), {})
 
 
 def test_it_answers_as_generate_does(members):

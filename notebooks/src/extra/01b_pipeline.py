@@ -447,7 +447,7 @@ def gone(mask):
             for kind, lines in items.items()}  # fmt: skip
 
 
-ours = gone(filters.mask)
+ours = gone(filters.mask_private)
 print(len(planted), "lines:", {kind: f"{share:.0%}" for kind, share in ours.items()})
 
 # %% [markdown]
@@ -462,7 +462,7 @@ unseen = (
     "She was born on 2 May 1961 in Ulm.",
 )
 for line in unseen:
-    assert filters.mask(line) == line
+    assert filters.mask_private(line) == line
     print("not masked:", line)
 
 # %% [markdown]
@@ -590,7 +590,7 @@ if trove:
         name = "mended lines"
 
         def format(self, text):
-            return filters.mend(text)
+            return filters.clean_text(text)
 
     class Rules(BaseFilter):
         name = "rules that suit the source"
@@ -646,7 +646,7 @@ if trove:
         def word_tokenize(self, text):
             return re.findall(self.pattern, text)
 
-    some = [filters.mend(page.text) for page in pile.pages[::5]]
+    some = [filters.clean_text(page.text) for page in pile.pages[::5]]
     our_rules = [rule for rule in filters.GOPHER if rule.name != "repetition"]
     passes = [not filters.broken(text, our_rules) for text in some]
 
@@ -686,7 +686,7 @@ import tempfile
 from pathlib import Path
 
 places = filters.to_label(pile)
-sample = [filters.mend(pile.pages[i].text) for i in places]
+sample = [filters.clean_text(pile.pages[i].text) for i in places]
 quality = filters.quality_model(sample, [filters.is_worth_reading(pile.pages[i]) for i in places])
 suitable = filters.suitable(pile.pages)
 temporary = tempfile.TemporaryDirectory()
@@ -735,8 +735,8 @@ if trove:
     config = minhash.MinhashConfig(n_grams=3, num_buckets=16, hashes_per_bucket=4,
                                    hash_config=HashConfig(hash_fc="sha1"))  # fmt: skip
     exam_texts = [*pile.leaked, *(text for texts in pile.exam.values() for text in texts)]
-    asked_runs = set().union(*(dedup.runs(text, filters.LEAK) for text in exam_texts))
-    no_leak = LambdaFilter(lambda d: not dedup.runs(d.text, filters.LEAK) & asked_runs)
+    asked_runs = set().union(*(dedup.ngrams(text, filters.LEAK) for text in exam_texts))
+    no_leak = LambdaFilter(lambda d: not dedup.ngrams(d.text, filters.LEAK) & asked_runs)
 
 # %%
 if trove:

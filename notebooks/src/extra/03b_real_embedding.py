@@ -167,7 +167,7 @@ for labels in asked.values():
     mine = embedding.word_vectors(ours, tokenizer, theirs)
     scores["SmolLM2"].append(embedding.same_rate(every[[number[w] for w in theirs]], here))
     scores["ours"].append(embedding.same_rate(mine, here))
-    scores["by lot"].append(embedding.chance(here))
+    scores["by lot"].append(embedding.chance_rate(here))
 style.bars(scores, [f"{name}\n({len(labels)} words)" for name, labels in asked.items()],
            "Whose nearest neighbour is of their own sort")  # fmt: skip
 
