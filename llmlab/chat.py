@@ -16,6 +16,7 @@ from llmlab.core.losses import token_logprobs
 from llmlab.core.model import Transformer
 from llmlab.core.sampling import generate
 from llmlab.core.tokenizer import BPE
+from llmlab.corpus import long_runs
 from llmlab.kitchen import Request, Score
 from llmlab.scale import cuda_graphs
 from llmlab.training.model_copies import to_compute_dtype
@@ -36,11 +37,15 @@ class ChatTemplate:
 
     def prompt(self, request: str) -> list[int]:
         """<|user|> request <|assistant|>"""
-        return [self.user, *self.encoding.encode_ordinary(request), self.assistant]
+        return [self.user, *self.encode(request), self.assistant]
 
     def answer(self, text: str) -> list[int]:
         """answer <|end|>"""
-        return [*self.encoding.encode_ordinary(text), self.end]
+        return [*self.encode(text), self.end]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text without special tokens."""
+        return long_runs.encode(self.encoding, text)
 
     def read(self, answer: list[int]) -> str:
         """The text of an answer's ids, without the end."""

@@ -288,7 +288,6 @@ def sample(args: argparse.Namespace) -> int:
 def chat(args: argparse.Namespace) -> int:
     """Talk to an assistant, a line at a time, until an empty line."""
     from llmlab.chat import ChatTemplate, generate_answers
-    from llmlab.corpus import long_runs
 
     model, tokenizer, _ = _model(args, "grpo")
     _check_sampling(args)
@@ -296,7 +295,7 @@ def chat(args: argparse.Namespace) -> int:
     print('Ask me, for example "I have chicken and lemon."; an empty line ends.')
     for turn in itertools.count(1):
         try:
-            line = long_runs.shortened(input("> ").strip())
+            line = input("> ").strip()
         except EOFError:
             return 0
         if not line:

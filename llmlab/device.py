@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -40,9 +41,11 @@ def format_name(dtype: torch.dtype) -> str:
     return next(name for name, known in NUMBER_FORMATS.items() if known == dtype)
 
 
+@cache
 def _cpu_bf16_pays(size: int = 512, rounds: int = 8) -> bool:
     """Whether this CPU multiplies bf16 matrices faster than fp32 ones: measured, 20 ms where it
-    does, half a second where it has to reckon them out of fp32."""
+    does, half a second where it has to compute them in fp32.  Once a process: on a busy machine a
+    second look might find otherwise, in the middle of a comparison."""
     matrices = {t: torch.ones(size, size, dtype=t) for t in (torch.bfloat16, torch.float32)}
     best = dict.fromkeys(matrices, math.inf)
     for number in range(rounds):  # in turns: what else runs here then slows both

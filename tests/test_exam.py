@@ -68,6 +68,7 @@ def test_requests_of_reward_and_rl_are_not_held_out(made, stage, monkeypatch):
     if stage == "pairs":
         drawn = [(r, r.text(rng)) for r in reward.training_requests(made, 6000, seed=5)]
     else:
+        made = replace(made, profile=replace(made.profile, rl_requests=2000))
         requests = rl.PromptSampler(made)
         drawn = [pair for step in range(40) for pair in zip(*requests.draw(step, 150), strict=True)]
     found = [asked(chat, chat.prompt(text)) for _, text in drawn]

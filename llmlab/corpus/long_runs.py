@@ -27,11 +27,6 @@ def encode(encoding: tiktoken.Encoding, text: str) -> list[int]:
     return [i for part in parts(text) for i in encoding.encode_ordinary(part)]
 
 
-def shortened(text: str) -> str:
-    """The text with no white space longer than `SPACES` characters."""
-    return regex.sub(rf"(?<!\s)(\s{{{SPACES}}})\s++", r"\1", text)
-
-
 def to_learn_from(text: str) -> str:
     """The text that a vocabulary is trained on: of words longer than `WORD`, and of signs and
     white space that long, the first `TAUGHT` characters alone.  Other text is left as it is."""

@@ -53,8 +53,8 @@ def publish(lab: Lab, name: str, command: str) -> Path:
         for k, v in tensors.items() if k.startswith(wanted)
     }  # fmt: skip
     log = meta.pop("log")
-    if name != "reward":  # by which a model that was trained from it before may name it
-        meta["unrounded"] = checkpoint.fingerprint(lab.load(lab.path(name))[0])
+    # By this, what was trained from it, or judged by it, before it was rounded may name it.
+    meta["unrounded"] = checkpoint.fingerprint(lab.load(lab.path(name))[0])
     path = lab.shipped(name)
     checkpoint.save_checkpoint(path, weights, {k: v for k, v in meta.items() if "seconds" not in k})
     artifacts.write_json(

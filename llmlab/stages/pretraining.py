@@ -252,9 +252,9 @@ def text_tokenizer(kind: str, text: str, vocab_size: int | None = None) -> BPE:
         return BPE(())
     if kind == "gpt2":
         return from_tiktoken(get_encoding("gpt2"))
-    text = long_runs.to_learn_from(main_text)
+    taught = long_runs.to_learn_from(text)
     try:
-        return fitting_bpe(text) if vocab_size is None else train_bpe(text, vocab_size)
+        return fitting_bpe(taught) if vocab_size is None else train_bpe(taught, vocab_size)
     except ValueError as error:
         raise LabError(
             f"No tokenizer could be trained, and nothing was done: {error}. "

@@ -25,7 +25,7 @@ class PageTemplate(ChatTemplate):
 
     def prompt(self, request: str) -> list[int]:
         """<|end|>Q: request, a line break, A:"""
-        return [self.end, *self.encoding.encode_ordinary(f"Q: {request}\nA:")]
+        return [self.end, *self.encode(f"Q: {request}\nA:")]
 
     def read(self, answer: list[int]) -> str:
         line = super().read(answer).strip().partition("\n")[0]

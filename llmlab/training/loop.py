@@ -147,7 +147,7 @@ class TrainState:
         except LabError:
             return  # it was removed or damaged: this save makes it whole
         other = any(there.get(key, value) != value for key, value in self._kind().items())
-        if other or there["step"] > self.step:
+        if other or there["step"] > max(self.step, self.saved or 0):
             raise LabError(
                 f"{self.path} now holds another run, which was begun elsewhere while this one went "
                 f"on; it was left as it is, and this one ended after step {self.step} of "

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.test_hostile_widgets import WIDGETS
+
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN = f"""
 import sys, tempfile
@@ -18,14 +20,8 @@ kept = Path(tempfile.mkdtemp())
 
 def made(name, *kinds):
     words = "".join(WORDS[kind] for kind in kinds) or "hacked leeks"
-    widget = WIDGETS[name](words, kept / f"{{name}}.json")
-    return getattr(widget, "box", widget)
+    return WIDGETS[name](words, kept / f"{{name}}.json")
 """
-WIDGETS = (
-    "AttentionView", "ChatPanel", "CleaningView", "CostCalculator", "EmbeddingMap", "Labeller",
-    "LossCurve", "MergeStepper", "MixtureSliders", "NextToken", "PreferenceClicker", "RolloutView",
-    "TokenView",
-)  # fmt: skip
 PICTURES = {"AttentionView": 400, "CostCalculator": 640, "EmbeddingMap": 500, "LossCurve": 600}
 ROOTS = "[data-lm-suppress-shortcuts]"
 
@@ -81,7 +77,7 @@ def test_the_saved_notebook_shows_each_picture_without_a_kernel(jupyter, picture
         reader.screenshot(path=pictures / f"{name}-saved.png")
 
 
-KINDS = [("script", "right to left", "controls"), ("quotes", "half a pair", "emoji"), ("long",)]
+KINDS = [("script", "right to left", "controls"), ("quotes", "emoji"), ("long",)]
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=", ".join)
@@ -90,6 +86,9 @@ def test_hostile_words_stay_words_inside_their_widget(kinds, jupyter):
     for name, output in outputs(page):
         root = output.locator(ROOTS).first
         root.wait_for()
+        if name == "PreferenceClicker":  # its only pair is decided
+            root.locator("button", has_text="back").click()
+            root.locator(".ll-food").first.wait_for()
         assert "hacked" in root.text_content() + root.inner_html(), name
         assert page.evaluate("window.hacked") is None, name
         assert root.locator("script, img[src=x], svg[onload]").count() == 0, name

@@ -167,7 +167,9 @@ def test_typed_text_is_answered(page):
     assert "No neighbours are left: every word is one token." in says(page)
 
 
-def test_a_long_and_an_empty_text(jupyter, page):
+def test_half_a_pair_a_long_and_an_empty_text(jupyter, page):
+    type_in(jupyter, page, "a\ud800b")
+    assert sum(words(page), []) == ["a", "EF", "BF", "BD", "b"]
     type_in(jupyter, page, "x" * 100_000)
     press(page, "last step")
     assert page.locator(".ll-merges").bounding_box()["height"] < 900

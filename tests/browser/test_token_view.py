@@ -115,16 +115,10 @@ def test_special_tokens_only_by_the_toggle(page):
     page.get_by_label("special tokens").click()
     page.wait_for_selector(".ll-special")
     assert marks(page, "text", 1, ".ll-special") == ["<|end|>"]
-    assert marks(page, "id", 1)[-1] == str(ours.special("<|end|>"))
-    assert marks(page, "text", 0, ".ll-special") == []  # GPT-2 knows another name
     row(page, "text", 1).locator(".ll-special").hover()
     assert "a special token: one id" in details(page)
-    type_in(page, "<|endoftext|><|user|>")
-    assert marks(page, "id") == ["50256", *marks(page, "id")[1:]]
-    assert marks(page, "id", 1)[-1] == str(ours.special("<|user|>"))
     page.get_by_label("special tokens").click()
     page.wait_for_function("() => !document.querySelector('.ll-special')")
-    assert "50256" not in marks(page, "id")
 
 
 def test_typed_text_is_answered(page):
@@ -166,10 +160,12 @@ def test_a_busy_kernel_is_waited_for_in_words(jupyter, page):
     assert marks(page, "text") == ["Later", "."] and wait.is_hidden()
 
 
-def test_tokens_stand_in_the_order_of_their_ids_and_none_is_none(page):
+def test_half_a_pair_letters_from_right_to_left_and_nothing(jupyter, page):
+    jupyter.type(page, ".ll-tokens", ".ll-columns", "a\ud800b")
+    assert bytes.fromhex("".join(marks(page, "bytes"))).decode() == "a\ufffdb"
     type_in(page, "مرحبا بالعالم")
     boxes = [t.bounding_box()["x"] for t in row(page, "text").locator(".ll-token").all()]
-    assert len(boxes) > 4 and boxes == sorted(boxes)
+    assert len(boxes) > 4 and boxes == sorted(boxes)  # in the order of their ids
     type_in(page, "")
     assert marks(page, "id") == []
     row(page, "text").focus()

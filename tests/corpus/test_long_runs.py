@@ -34,13 +34,6 @@ def test_usual_text_has_its_usual_ids():
     assert long_runs.encode(bpe.to_tiktoken(), HOUSE) == bpe.encode(HOUSE)
 
 
-def test_white_space_alone_is_shortened():
-    assert long_runs.shortened("I  have" + " " * 3 * SPACES + "eggs.") == (
-        "I  have" + " " * SPACES + "eggs."
-    )
-    assert long_runs.shortened(HOUSE) == HOUSE
-
-
 def test_a_vocabulary_learns_usual_text_as_it_is():
     assert long_runs.to_learn_from(HOUSE) == HOUSE
     words = " ".join(["x" * (WORD - 1)] * 2 * TAUGHT)
