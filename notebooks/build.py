@@ -37,6 +37,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import jupytext
 import nbformat
@@ -70,15 +71,14 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Run all cells, and put the hashes of what they read in `data/` into the metadata."""
+    """Run all cells, without runs of before, and put the hashes of what they read in `data/` into
+    the metadata."""
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "read")
         log.touch()
-        os.environ["LLMLAB_READ_LOG"] = str(log)
-        try:
+        own = {"LLMLAB_READ_LOG": str(log), "LLMLAB_RUNS": str(Path(place, "llmlab", "runs"))}
+        with mock.patch.dict(os.environ, own):
             run_cells(notebook, folder)
-        finally:
-            del os.environ["LLMLAB_READ_LOG"]
         paths = {Path(line) for line in log.read_text("utf-8").splitlines()}
     notebook.metadata.llmlab.update(hashes(paths))
 
