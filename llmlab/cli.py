@@ -301,9 +301,8 @@ def chat(args: argparse.Namespace) -> int:
         if not line:
             return 0
         try:
-            answer = generate_answers(model, talk, [line], args.temperature, seed=args.seed + turn)[
-                0
-            ]
+            seed = args.seed + turn
+            [answer] = generate_answers(model, talk, [line], args.temperature, seed)
             print(shown(talk.read(answer)))
         except LabError as error:  # too long a request: the talk goes on
             print(shown(str(error)))

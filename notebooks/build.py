@@ -32,6 +32,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ from nbclient.exceptions import CellExecutionError
 NOTEBOOKS = Path(__file__).resolve().parent
 SOURCES = NOTEBOOKS / "src"
 DATA = NOTEBOOKS.parent / "data"
+RUNS = NOTEBOOKS.parent / "runs" / "built"  # of the notebook that is executed, and of no other
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -73,11 +75,11 @@ def source_cells(path: Path) -> list[tuple[str, str, list[str]]]:
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Run all cells, without runs of before, and put the hashes of what they read in `data/` into
     the metadata."""
+    shutil.rmtree(RUNS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as place:
         log = Path(place, "read")
         log.touch()
-        own = {"LLMLAB_READ_LOG": str(log), "LLMLAB_RUNS": str(Path(place, "llmlab", "runs"))}
-        with mock.patch.dict(os.environ, own):
+        with mock.patch.dict(os.environ, LLMLAB_READ_LOG=str(log), LLMLAB_RUNS=str(RUNS)):
             run_cells(notebook, folder)
         paths = {Path(line) for line in log.read_text("utf-8").splitlines()}
     notebook.metadata.llmlab.update(hashes(paths))

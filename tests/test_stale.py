@@ -15,20 +15,13 @@ from llmlab.studies import run_study, study
 STALE_STUDIES = {
     "cleaning", "few_examples", "head_start", "lora", "optimizers", "scaling", "sft",
 }  # fmt: skip
-# Wait for a run of the maintainer's; empty where all are up to date.
-WAITING_STUDIES: set[str] = set()
-WAITING_NOTEBOOKS = {
-    "00_map", "01_data", "01b_pipeline", "02_tokenization", "03_embedding", "03b_real_embedding",
-    "04_pretraining", "05_sft", "06_reward", "07_rl", "08_report",
-}  # fmt: skip
-KNOWN = STALE_STUDIES | WAITING_STUDIES | WAITING_NOTEBOOKS
 
 
 def test_only_what_is_known_is_stale(build):
     found = build.stale()
-    new = [f"{name}: {why}" for name, why in found.items() if name not in KNOWN]
+    new = [f"{name}: {why}" for name, why in found.items() if name not in STALE_STUDIES]
     assert not new, "\n".join(["stale:", *new])
-    assert KNOWN <= found.keys(), f"made anew, so strike it off: {KNOWN - found.keys()}"
+    assert STALE_STUDIES <= found.keys(), f"made anew, so strike it off: {STALE_STUDIES - found.keys()}"
 
 
 # --- Studies --------------------------------------------------------------------------------
