@@ -1,6 +1,7 @@
 """Reinforcement learning: the pieces that can be checked without a run."""
 
 import copy
+import math
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -118,3 +119,25 @@ def test_times_kept_counts_answers(toy):
     _, model, tokenizer = toy
     counts = rl.times_kept(model, tokenizer, 5, 4)
     assert len(counts) == 5 and all(0 <= c <= 4 for c in counts) and sum(counts) > 4
+
+
+def test_ppo_learns_finite_numbers_from_one_answer_that_ends_at_once(toy):
+    lab, model, tokenizer = toy
+    model = model_copies.trainable_copy(model)
+    chat = ChatTemplate(tokenizer)
+    hook = model.head.register_forward_hook(lambda m, args, out: end_at_once(out, chat.end))
+    lab = replace(lab, profile=replace(lab.profile, ppo_batch=1))
+    steps = {}
+    job = rl.ppo(lab, model, tokenizer, load_reward(lab, mine=False), name="one",
+                 on_rollouts=steps.__setitem__)  # fmt: skip
+    hook.remove()
+    assert [sample.answer for sample in steps[1]] == [[chat.end]]
+    assert all(math.isfinite(record["loss"]) for record in job.log)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def end_at_once(logits, end):
+    """Logits with which the next id is the end."""
+    logits = logits.clone()
+    logits[..., end] = logits.amax().item() + 50
+    return logits
