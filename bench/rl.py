@@ -142,7 +142,8 @@ def their_steps(lab: Lab, steps: int) -> list[float]:
         config = GRPOConfig(
             output_dir=folder, max_steps=steps, num_generations=profile.grpo_group,
             per_device_train_batch_size=profile.grpo_requests * profile.grpo_group,
-            max_completion_length=MAX_ANSWER, beta=0.01, learning_rate=5e-4,
+            max_completion_length=MAX_ANSWER, beta=profile.grpo_kl_coef,
+            learning_rate=profile.grpo_lr,
             use_cpu=lab.device == "cpu", bf16=lab.dtype == torch.bfloat16, report_to=[],
             save_strategy="no", logging_steps=steps, disable_tqdm=True, seed=lab.seed,
             gradient_checkpointing=False,

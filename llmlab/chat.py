@@ -102,7 +102,7 @@ def n_ids(example: Example) -> int:
 
 def micro_batches(rows: list[Row], most: int, length: Callable[[Row], int] = n_ids):
     """Lists of rows for gradient accumulation: at most `most` ids in each, padding counted; a row
-    that is longer stands alone.  Those of a list are about as long, so that little is padding.
+    that is longer stands alone.  Rows are sorted by length, so that little of a list is padding.
 
     length: ids of a row, which is an `Example` unless this says otherwise.
     """
@@ -121,8 +121,8 @@ class Sample:
 
     request: the text that was answered.  prompt, answer: ids.  text: the answer, read.  score: what
     the request's judge says of it.  Then, from the step that learns from it: reward; parts, what
-    its judges said by name; advantage and kl, a number for each id of the answer, where kl is
-    log(policy / reference), whose sum estimates the answer's KL.
+    its judges said by name; advantage and log_ratio, a number for each id of the answer.  log_ratio
+    is log(policy / reference), whose sum estimates the answer's KL.
     """
 
     request: str
@@ -133,7 +133,7 @@ class Sample:
     reward: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
     advantage: list[float] = field(default_factory=list)
-    kl: list[float] = field(default_factory=list)
+    log_ratio: list[float] = field(default_factory=list)
 
     @property
     def row(self) -> Example:
@@ -164,12 +164,12 @@ def generate_answers(
 
 def answer_prompts(
     model: Transformer, chat: ChatTemplate, prompts: list[list[int]], temperature: float = 0.8,
-    seed: int = 0, batch: int = 256, most: int = MAX_ANSWER, n: int = 1,
+    seed: int = 0, batch: int = 256, max_new_tokens: int = MAX_ANSWER, n: int = 1,
 ) -> list[list[int]]:  # fmt: skip
     """As `generate_answers`, of requests that are ids already.  batch: answers that are written at
     once."""
     check_temperature(temperature)
-    check_context(model, prompts, most)
+    check_context(model, prompts, max_new_tokens)
     generator = torch.Generator(model.embed.weight.device).manual_seed(seed)
     write = cuda_graphs.generate if model.embed.weight.is_cuda else generate
     model = to_compute_dtype(model)
@@ -179,7 +179,7 @@ def answer_prompts(
     size = max(1, batch // n)
     for i in range(0, len(order), size):
         rows = order[i : i + size]
-        outs = write(model, [prompts[j] for j in rows], most, chat.end, **how)
+        outs = write(model, [prompts[j] for j in rows], max_new_tokens, chat.end, **how)
         for k, j in enumerate(rows):
             answers[j] = outs[k * n : (k + 1) * n]
     return [answer for group in answers for answer in group]

@@ -471,8 +471,8 @@ def ability_scores(requests: list[Request], scores: list[Score], ability: str) -
     return [passes(s, ability) for r, s in zip(requests, scores, strict=True) if asks(r)]
 
 
-# Means and deviations over the shipped SFT model's answers to the held-out requests, written down
-# before any PPO was run and not touched since.
+# Means and deviations over the shipped SFT model's answers to the held-out requests: measured by
+# `taste_and_rules` in evaluation/shipping.py, before any PPO is run from it, and never tuned.
 TASTE_MEAN, TASTE_SD = 0.153, 0.312
 RULES_MEAN, RULES_SD = 0.984, 0.049
 

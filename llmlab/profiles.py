@@ -1,4 +1,4 @@
-"""Both profiles side by side: class, full, slow, toy; all numbers that differ between them."""
+"""The profiles side by side: class, slow, full, and toy, which shrinks one; all their numbers."""
 
 import os
 from dataclasses import dataclass, field, fields, replace
@@ -72,13 +72,13 @@ class Profile:
     depths: tuple[int, ...] = ()  # of which `scale.planner` chooses one; none: nothing is planned
     compile: bool = False  # whether training is long enough for that to pay, on a GPU
     micro_batch: int = MOST_ROWS  # rows of pretraining that are in memory at once
-    micro_tokens: int = 4096  # ids, padding counted, that any other loop has in memory at once
+    micro_tokens: int = 4096  # of SFT, reward, DPO and GRPO in memory at once, padding counted
     activation_checkpointing: bool = False  # whether activations are computed again, to save memory
     pretraining_steps: int | None = None  # as planned, else measured when training begins
 
     def __post_init__(self):
         """LabError for settings with which no stage can end well."""
-        of_rows = [f.name for f in fields(self) if f.name.endswith(("_batch", "_requests"))]
+        of_rows = [f.name for f in fields(self) if f.name.endswith(("batch", "_requests"))]
         rules = [("model.vocab_size", self.model.vocab_size, 256 + len(SPECIALS), 1 << 20)]
         rules += [("seq_len", self.seq_len, 2, self.model.max_seq_len)]
         rules += [("grpo_group", self.grpo_group, 2, MOST_ROWS)]

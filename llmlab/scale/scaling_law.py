@@ -1,6 +1,6 @@
 """How the loss falls with size and text, and which size a budget is best spent on.
 
-Notebook 04 fits the law to small runs; `plan` trusts it with larger ones.
+Notebook 04 fits the law to small runs; `planner` trusts it with larger ones.
 """
 
 import math

@@ -1,8 +1,9 @@
 """Stage 6, reward modelling: learn from comparisons what nobody can write down as a rule.
 
-The SFT model answers each request twice; simulated annotators with a hidden taste (said plainly
-to be simulated: it stands in `kitchen.taste`) say which answer they like better, and sometimes
-err.  From that, the model's lower half with a linear head on top learns a number for an answer.
+The SFT model answers each request several times; simulated annotators with a hidden taste (said
+plainly to be simulated: it stands in `kitchen.taste`) say of two answers which they like better,
+and sometimes err.  From that, the model's lower half with a linear head on top learns a number for
+an answer.
 """
 
 import itertools

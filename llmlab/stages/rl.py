@@ -7,10 +7,10 @@ groups whose answers all earn the same are left out of the update: their advanta
 the KL penalty, which they would still carry, acts through the other groups alone.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
-from math import comb, isfinite
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING
 
@@ -52,9 +52,9 @@ def rules_reward(score: Score | VerifierScore) -> float:
 
 
 class PromptSampler:
-    """Endless training requests: the k-th step's are a pure function of seed and step.
+    """A step's requests, drawn from a pool of training requests: a function of seed and step.
 
-    problems: of other kinds, which take the place of their share of a step's requests.
+    problems: word problems that replace their share of a step's requests.
     """
 
     def __init__(self, lab: Lab, problems: "Problems | None" = None):
@@ -71,37 +71,37 @@ class PromptSampler:
         return requests, [r.text(rng) for r in requests]
 
 
-class Policy:
-    """The model that learns, as it answers the requests of each step."""
+class RolloutSampler:
+    """Draws the requests of each step, and answers them with the model that learns."""
 
-    def __init__(self, lab: Lab, model: Transformer, chat: ChatTemplate, requests: PromptSampler):
-        self.lab, self.model, self.chat, self.requests = lab, model, chat, requests
-        self.writer: Transformer | None = None  # one copy for the whole run
-        self.most = requests.problems.longest if requests.problems else MAX_ANSWER
+    def __init__(self, lab: Lab, model: Transformer, chat: ChatTemplate, prompts: PromptSampler):
+        self.lab, self.model, self.chat, self.prompts = lab, model, chat, prompts
+        self.sampling_model: Transformer | None = None  # one copy for the whole run
+        self.max_new_tokens = prompts.problems.longest if prompts.problems else MAX_ANSWER
 
-    def answer(self, step: int, n_requests: int, n: int = 1) -> list[Sample]:
+    def sample(self, step: int, n_requests: int, n: int = 1) -> list[Sample]:
         """n answers to each of a step's requests, or to this process's share of these.
 
         Every process draws with another seed.
         """
-        requests, texts = map(distributed.shard_for_rank, self.requests.draw(step, n_requests))
-        self.writer = to_compute_dtype(self.model, self.writer)
+        requests, texts = map(distributed.shard_for_rank, self.prompts.draw(step, n_requests))
+        self.sampling_model = to_compute_dtype(self.model, self.sampling_model)
         seed = self.lab.seed * 1_000_003 + step + 500_009 * distributed.rank()
-        how = {"temperature": 1.0, "seed": seed, "most": self.most}
-        return sample_answers(self.writer, self.chat, requests, texts, n, **how)
+        how = {"temperature": 1.0, "seed": seed, "max_new_tokens": self.max_new_tokens}
+        return sample_answers(self.sampling_model, self.chat, requests, texts, n, **how)
 
 
 def check_rewards(samples: list[Sample]) -> None:
     """LabError where an answer earned what is no finite number: nothing could be learned."""
     for sample in samples:
-        if not isfinite(sample.reward):
+        if not math.isfinite(sample.reward):
             raise LabError(
                 f"The answer {sample.text[:80]!r} earned {sample.reward}, which is no number to "
                 "learn from. The last saved step was kept: mend the reward, then run it again."
             )
 
 
-def per_id(values: torch.Tensor, mask: torch.Tensor) -> list[list[float]]:
+def per_token(values: torch.Tensor, mask: torch.Tensor) -> list[list[float]]:
     """Each answer's own values: (B, T - 1) -> lists, one value for each of its ids."""
     return [row[own].tolist() for row, own in zip(values, mask, strict=True)]
 
@@ -134,23 +134,23 @@ def grpo(
 
     extra_reward: what a request and its answer, as texts, earn besides, such as a learner's own
     rule.
-    on_rollouts(step, samples): called with the answers that teach something, group by group; it
-    may be called for a step twice, first while the budget is measured.
+    on_rollouts(step, samples): called once a step, with the answers of groups that teach, in the
+    order of the groups; while the budget is measured, it is called for the first steps as well.
     """
     profile, reference = lab.profile, reference_copy(model)
-    policy = Policy(lab, model, ChatTemplate(tokenizer), PromptSampler(lab, problems))
+    rollouts = RolloutSampler(lab, model, ChatTemplate(tokenizer), PromptSampler(lab, problems))
     kl_coef = profile.grpo_kl_coef if kl_coef is None else kl_coef
     optimizer = Optimizer(model.named_parameters(), 0, profile.grpo_lr, profile.rl_betas)
     job = loop.TrainState(model, tokenizer, optimizer, lab.path(name))
     job.meta = {"stage": "grpo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.grpo_lr}
-    job.meta |= {"problems": [problems.share, len(problems.rows)]} if problems else {}
-    job.meta |= (
-        {"judge": checkpoint.fingerprint(preference_model.backbone)} if preference_model else {}
-    )
+    if problems:
+        job.meta["problems"] = [problems.share, len(problems.rows)]
+    if preference_model:
+        job.meta["judge"] = checkpoint.fingerprint(preference_model.backbone)
     job.meta["from"] = checkpoint.fingerprint(model)
 
     def one_step(step: int) -> dict:
-        samples = policy.answer(step, profile.grpo_requests, profile.grpo_group)
+        samples = rollouts.sample(step, profile.grpo_requests, profile.grpo_group)
         for sample in samples:
             sample.parts = sample.score.parts
             sample.reward = float(reward(sample.score))
@@ -160,15 +160,15 @@ def grpo(
             add_taste(preference_model, samples, profile.last_preference)
         check_rewards(samples)
         informative = set_advantages(samples, profile.grpo_group, scale=preference_model is None)
-        record = learn(informative)
+        record = accumulate_gradients(informative)
         if distributed.any_rank(bool(informative))[0]:
             job.update(learning_rate(step, job.horizon, warmup=0.1, cooldown=0.4))
         if on_rollouts:
             on_rollouts(step + 1, informative)
         return record | grpo_record(samples, informative)
 
-    def learn(samples: list[Sample]) -> dict[str, float]:
-        """Takes the gradients of the samples' loss; each gets its kl."""
+    def accumulate_gradients(samples: list[Sample]) -> dict[str, float]:
+        """Takes the gradients of the samples' loss; and notes each sample's log-ratio."""
         loss = kl = 0.0
         n = sum(len(sample.answer) for sample in samples)
         weight = distributed.token_weight(n)
@@ -183,8 +183,9 @@ def grpo(
             job.backward(part_loss, share * weight)
             loss += share * part_loss.item()
             kl += share * masked_mean(kl_estimate(logp.detach(), ref_logp), batch.mask).item()
-            for sample, gap in zip(part, per_id(logp.detach() - ref_logp, batch.mask), strict=True):
-                sample.kl = gap
+            log_ratios = per_token(logp.detach() - ref_logp, batch.mask)
+            for sample, log_ratio in zip(part, log_ratios, strict=True):
+                sample.log_ratio = log_ratio
         return {"loss": loss, "kl": kl}
 
     if not job.resume():
@@ -240,14 +241,17 @@ def ppo(
     on_step=None,
     on_rollouts: Callable[[int, list[Sample]], None] | None = None,
 ) -> loop.TrainState:
-    """Proximal policy optimisation against the reward model, with the gold judge drawn beside it.
+    """Proximal policy optimisation against the reward model; the gold judge is recorded, and never
+    trained on.
 
     The reward comes at an answer's last token; at each token stands the KL penalty, -kl_coef *
-    log(policy / reference), Ouyang et al. 2022, eq. 2.  The gold judge is only watched.
-    kl_coef, on_rollouts: as for `grpo`, with all answers.
+    log(policy / reference), Ouyang et al. 2022, eq. 2.  The critic is a linear head on the policy's
+    own states, and its loss trains these as well.  Each batch is used once, in minibatches, each
+    of which is a step of the optimiser.
+    kl_coef: as for `grpo`.  on_rollouts: as for `grpo`, with every answer.
     """
     profile, reference = lab.profile, reference_copy(model)
-    policy = Policy(lab, model, ChatTemplate(tokenizer), PromptSampler(lab))
+    rollouts = RolloutSampler(lab, model, ChatTemplate(tokenizer), PromptSampler(lab))
     kl_coef = profile.ppo_kl_coef if kl_coef is None else kl_coef
     critic = nn.Linear(model.config.dim, 1, device=lab.device)
     nn.init.zeros_(critic.weight)
@@ -258,28 +262,27 @@ def ppo(
     job.meta = {"stage": "ppo", "seed": lab.seed, "kl_coef": kl_coef, "lr": profile.ppo_lr}
     job.meta["judge"] = checkpoint.fingerprint(reward.backbone)
     job.meta["from"] = checkpoint.fingerprint(model)
-    updates = -(
-        -profile.ppo_batch // distributed.world_size() // profile.ppo_minibatch
-    )  # on each rank
+    n_minibatches = math.ceil(profile.ppo_batch / profile.ppo_minibatch)
+    n_minibatches = min(n_minibatches, profile.ppo_batch // distributed.world_size())
 
     def one_step(step: int) -> dict:
-        samples = policy.answer(step, profile.ppo_batch)
+        samples = rollouts.sample(step, profile.ppo_batch)
         proxy = score_rows(reward, [sample.row for sample in samples])
         for sample, value in zip(samples, proxy.tolist(), strict=True):
             sample.reward = value
             sample.parts = {"reward model": value, "gold": sample.score.gold, **sample.score.parts}
         check_rewards(samples)
         batch = Batch.of([sample.row for sample in samples], lab.device)
-        old_logp, gap, advantage, returns = look_back(batch, proxy)
+        old_logp, gap, advantage, returns = advantages_and_returns(batch, proxy)
         whole, losses = (batch.ids, batch.mask, old_logp, advantage, returns), []
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(step))
-        for part in order.to(lab.device).tensor_split(updates):
-            losses.append(learn(*(x[part] for x in whole)))
+        for part in order.to(lab.device).tensor_split(n_minibatches):
+            losses.append(accumulate_gradients(*(x[part] for x in whole)))
             job.update(learning_rate(step, job.horizon, warmup=0.1, cooldown=0.4))
         if on_rollouts:
-            of_ids = (per_id(values, batch.mask) for values in (advantage, gap))
-            for sample, *numbers in zip(samples, *of_ids, strict=True):
-                sample.advantage, sample.kl = numbers
+            advantages, log_ratios = per_token(advantage, batch.mask), per_token(gap, batch.mask)
+            for sample, *numbers in zip(samples, advantages, log_ratios, strict=True):
+                sample.advantage, sample.log_ratio = numbers
             on_rollouts(step + 1, samples)
         return {
             "loss": mean(losses), "proxy": proxy.mean().item(),
@@ -290,7 +293,7 @@ def ppo(
         }  # fmt: skip
 
     @torch.no_grad()
-    def look_back(batch: Batch, proxy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def advantages_and_returns(batch: Batch, proxy: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Of the policy that has sampled, (B, T - 1) each: its log-probabilities, how far these are
         above the reference's, the advantages, normalised over the batch, and the critic's targets.
         """
@@ -305,7 +308,7 @@ def ppo(
         spread = of_answers.std(correction=0) + 1e-6
         return old_logp, gap, (advantage - of_answers.mean()) / spread, returns
 
-    def learn(ids, mask, old_logp, advantage, returns) -> float:
+    def accumulate_gradients(ids, mask, old_logp, advantage, returns) -> float:
         """Takes the gradients of a minibatch's loss, the policy's and the critic's, and returns
         it; each (B, T - 1), and ids (B, T)."""
         batch = Batch(ids, mask)
@@ -356,7 +359,7 @@ def times_kept(model: Transformer, tokenizer: BPE, n_requests: int = 64, n: int 
 def pass_at_k(right: int, n: int, k: int) -> float:
     """Chance that of k answers one at least is right, from n of which `right` were: all ways to
     draw k of the n, less those that miss.  Chen et al. 2021, eq. 1."""
-    return 1 - comb(n - right, k) / comb(n, k)
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
 @torch.inference_mode()
@@ -366,7 +369,7 @@ def title_nats(base: Transformer, model: Transformer, tokenizer: BPE, n: int = 3
     chat = ChatTemplate(tokenizer)
     samples = answer_requests(model, chat, kitchen.held_out_requests(n))
     titles = [sample.text.partition(":")[0] + ":" for sample in samples]
-    rows = [([chat.end], chat.encoding.encode_ordinary(title)) for title in titles]
+    rows = [([chat.end], chat.encode(title)) for title in titles]
     batch = Batch.of(rows, base.embed.weight.device)
     return -masked_mean(answer_logprobs(base, batch), batch.mask).item()
 
@@ -402,14 +405,14 @@ def run(lab: Lab, on_step=None, problems: "Problems | None" = None) -> dict:
             if (share := solve_rate(solver, tokenizer, test)) is not None:
                 figures[f"{name}_solved"] = share
     figures["grpo_seconds"] = time.monotonic() - start
-    start, reliable = time.monotonic(), model
+    start, grpo_model = time.monotonic(), model
     model, reward = trainable_copy(before), load_reward(lab)
     job = loop.require_finished(ppo(lab, model, tokenizer, reward, on_step=on_step))
     figures |= compare(reward, tokenizer, before, model)
     figures |= {"ppo_kept": evaluate(model, tokenizer)["kept"], "ppo_steps": job.steps}
     figures |= {"ppo_kl": mean(r["kl"] for r in job.log[-5:])}
     figures["ppo_seconds"] = time.monotonic() - start
-    return {**figures, **run_last(lab, before, reliable, tokenizer, reward, on_step)}
+    return {**figures, **run_last(lab, before, grpo_model, tokenizer, reward, on_step)}
 
 
 def run_last(lab: Lab, before, model, tokenizer: BPE, reward: RewardModel, on_step) -> dict:

@@ -39,7 +39,7 @@ def truncate_layers(model: Transformer) -> Transformer:
 
 
 def reference_copy(model: Transformer) -> Transformer:
-    """The reference model of the KL penalty: a copy that stays as it is."""
+    """The reference model of DPO, GRPO and PPO: a copy that stays as it is."""
     copy = type(model)(model.config).to(model.embed.weight.device)
     copy.load_state_dict(model.state_dict())
     copy.compute_dtype = model.compute_dtype

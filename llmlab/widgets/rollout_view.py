@@ -79,7 +79,7 @@ class RolloutView(Widget):
 def drawn(rollout: Sample, encoding) -> dict:
     """A rollout as the page draws it; a token is [sign, advantage, log(policy / reference)]."""
     words = [sign(encoding, i) for i in rollout.answer]
-    rows = zip(words, rollout.advantage, rollout.kl, strict=True)
+    rows = zip(words, rollout.advantage, rollout.log_ratio, strict=True)
     return {
         "request": plain(rollout.request),
         "reward": round(rollout.reward, 3),

@@ -81,10 +81,10 @@ def test_grpos_rollouts_are_what_its_groups_taught(toy):
     for rollout in (r for rollouts in steps.values() for r in rollouts):
         score = kitchen.judge(rollout.request, ChatTemplate(tokenizer).read(rollout.answer))
         assert rollout.parts["asked"] == score.asked
-        assert len(rollout.answer) == len(rollout.kl) == len(rollout.advantage)
+        assert len(rollout.answer) == len(rollout.log_ratio) == len(rollout.advantage)
         assert len(set(rollout.advantage)) == 1 and rollout.advantage[0] != 0
-    assert all(d == 0 for r in steps[1] for d in r.kl)  # nothing has moved yet
-    assert any(d != 0 for r in steps[2] for d in r.kl)
+    assert all(d == 0 for r in steps[1] for d in r.log_ratio)  # nothing has moved yet
+    assert any(d != 0 for r in steps[2] for d in r.log_ratio)
     groups = Counter(r.request for r in steps[1])
     assert set(groups.values()) == {lab.profile.grpo_group}
 
@@ -111,7 +111,7 @@ def test_ppos_rollouts_have_an_advantage_for_each_token(toy):
     proxy = score_answers(judge, chat, [r.request for r in first], [r.answer for r in first])
     for rollout, reward in zip(first, proxy.tolist(), strict=True):
         assert rollout.reward == rollout.parts["reward model"] == pytest.approx(reward, abs=0.05)
-        assert len(rollout.answer) == len(rollout.advantage) == len(rollout.kl)
+        assert len(rollout.answer) == len(rollout.advantage) == len(rollout.log_ratio)
         assert len(set(rollout.advantage)) > 1
 
 
