@@ -29,7 +29,7 @@ from llmlab.chat import (
     evaluate,
     micro_batches,
     sample_answers,
-)  # fmt: skip
+)
 from llmlab.core.losses import gae, group_advantage, grpo_loss, kl_estimate, masked_mean, ppo_loss
 from llmlab.core.model import Transformer
 from llmlab.core.optim import Optimizer, learning_rate
@@ -168,7 +168,7 @@ def grpo(
         return record | grpo_record(samples, informative)
 
     def accumulate_gradients(samples: list[Sample]) -> dict[str, float]:
-        """Takes the gradients of the samples' loss; and notes each sample's log-ratio."""
+        """Takes the gradients of the samples' loss, and notes each sample's log-ratio."""
         loss = kl = 0.0
         n = sum(len(sample.answer) for sample in samples)
         weight = distributed.token_weight(n)
@@ -342,9 +342,8 @@ def variety(model: Transformer, tokenizer: BPE, n_requests: int = 40, n: int = 1
     """Distinct answers among n to the same held-out request, as a share, at temperature 1."""
     asked = kitchen.held_out_requests(n_requests)
     samples = answer_requests(model, ChatTemplate(tokenizer), asked, temperature=1.0, n=n)
-    return mean(
-        len({tuple(s.answer) for s in samples[i * n : i * n + n]}) / n for i in range(len(asked))
-    )
+    answers = [tuple(sample.answer) for sample in samples]
+    return mean(len(set(answers[i : i + n])) / n for i in range(0, len(answers), n))
 
 
 def times_kept(model: Transformer, tokenizer: BPE, n_requests: int = 64, n: int = 32) -> list[int]:
